@@ -1,0 +1,5 @@
+"""``python -m fsagent``."""
+
+from fsagent.cli import main
+
+main()

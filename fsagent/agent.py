@@ -1,0 +1,400 @@
+"""An agent: open or make one, talk to it, read and write its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsagent.change import Adopted
+from fsagent.clock import Clock, stamp
+from fsagent.config import DEFAULT_WINDOW, AgentConfig
+from fsagent.context import Context, assemble
+from fsagent.environment import Environment
+from fsagent.errors import BlockNotFound, FsagentError, StoreError
+from fsagent.formats import clean, one_line
+from fsagent.llm import Client
+from fsagent.records import Answer, Block, Commit, Event, Hit, Note, Record, Turn
+from fsagent.store import Store
+from fsagent.tokens import counter
+from fsagent.tools import Tool
+from fsagent.tools.toolbox import Toolbox
+from fsagent.turn import TurnRun
+
+if TYPE_CHECKING:
+    from fsagent.index import Index
+
+Progress = Callable[[int, int], None]
+"""Told (files done, files in all) while an index is built."""
+
+
+class Agent:
+    """One agent, which is one directory under Git.
+
+    Use ``Agent.open`` or ``Agent.init``. Reading never commits; ``chat`` and every assignment to
+    memory do. An Agent may be shared by threads one turn at a time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        client: Client | None,
+        tools: Iterable[Tool],
+        environment: Environment,
+        model: str = "",
+    ) -> None:
+        self.store = store
+        self.environment = environment
+        self._client = client
+        self._model = model
+        self._tools = tuple(tools)
+        self.warned: set[str] = set()
+        """Warnings of the store that a turn has given already."""
+        self.chosen = "given by the program"
+        """Why this model is used, in a few words."""
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | Path,
+        client: Client | None = None,
+        *,
+        tools: Iterable[Tool] = (),
+        model: str = "",
+        environment: Environment | None = None,
+        clock: Clock | None = None,
+    ) -> Agent:
+        """The agent in ``directory``.
+
+        Args:
+            directory: Where it lives.
+            client: The model to talk to; None chooses one, as ``llm.choose`` says, at first use.
+            tools: Further tools that a program adds.
+            model: The name of the model to choose, before any other setting.
+            environment: Settings of this machine; None reads the environment's variables.
+            clock: Time and ids; tests give one of their own.
+
+        Raises:
+            NotAnAgent: there is no agent in it.
+            AgentError: its repository cannot be used.
+        """
+        environment = environment or Environment.read()
+        return cls(Store(Path(directory), clock), client, tools, environment, model)
+
+    @classmethod
+    def init(
+        cls,
+        directory: str | Path,
+        *,
+        template: str | Path | None = None,
+        name: str = "",
+        model: str = "",
+        human: str = "",
+        persona: str = "",
+        client: Client | None = None,
+        tools: Iterable[Tool] = (),
+        environment: Environment | None = None,
+        clock: Clock | None = None,
+    ) -> Agent:
+        """Make an agent: a directory, its files, and its first commit.
+
+        Args:
+            directory: Where; it may exist if it is empty or holds an agent's files without history.
+            template: A directory to copy; None is the starter.
+            name: The agent's name; by default the template's, or the directory's.
+            model: Written to agent.yaml when given.
+            human: Text of the block ``human``.
+            persona: Text of the block ``persona``.
+            client, tools, environment, clock: As for ``open``.
+
+        Raises:
+            AgentError: the directory holds something else, or an agent already.
+        """
+        from fsagent import starter
+
+        root = Path(directory)
+        blocks = {"human": clean(human), "persona": clean(persona)}
+        starter.create(root, template, clock or Clock(), name=name, model=model, blocks=blocks)
+        agent = cls.open(root, client, tools=tools, environment=environment, clock=clock)
+        person = agent.store.repo.person()
+        with agent.store.change(f"init: {agent.name}", author=person) as change:
+            change.included += starter.files_of(root)
+        return agent
+
+    # ── what it is ────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def root(self) -> Path:
+        """The agent's directory."""
+        return self.store.root
+
+    @property
+    def config(self) -> AgentConfig:
+        """agent.yaml as it stands now."""
+        return self.store.config
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self.config.name
+
+    @property
+    def client(self) -> Client:
+        """The model this agent talks to.
+
+        Raises:
+            ModelError: there is none to be had.
+        """
+        if self._client is None:
+            from fsagent.llm.choose import choose
+
+            choice = choose(self.config, self.environment, self._model)
+            self._client, self.chosen = choice.client, choice.reason
+        return self._client
+
+    def use(self, model: str) -> Client:
+        """Talk to another model from the next turn on; the answer is its client."""
+        before = self._client, self._model
+        self._client, self._model = None, model
+        try:
+            return self.client
+        except FsagentError:
+            self._client, self._model = before
+            raise
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools that are on."""
+        return Toolbox(self.config.tools, self._tools)
+
+    @property
+    def blocks(self) -> Blocks:
+        """Core memory, by label; assigning to a label is one commit by the person."""
+        return Blocks(self)
+
+    @property
+    def notes(self) -> Notes:
+        """Archival memory."""
+        return Notes(self)
+
+    # ── a turn ────────────────────────────────────────────────────────────────────────────────
+
+    def chat(self, text: str) -> Turn:
+        """One turn, to its end. See ``stream``."""
+        turn = None
+        for event in self.stream(text):
+            if isinstance(event, Turn):
+                turn = event
+        assert turn is not None  # noqa: S101 - stream ends with its Turn or raises
+        return turn
+
+    def stream(self, text: str) -> Iterator[Event]:
+        """One turn as it happens: text deltas, tool calls and results, warnings, at last the Turn.
+
+        Hand edits are committed first. The user's message is on disk before the model is asked.
+        However the turn ends, its lines of recall become one commit, and the next turn goes on.
+
+        Raises:
+            AgentBusy: another turn is under way, for more than 30 s.
+            ModelError: the model is down or refuses; the user's message is kept.
+        """
+        with self.store.turn():
+            yield from TurnRun(self, clean(text)).events()
+
+    def adopt(self) -> list[Adopted]:
+        """Commit hand edits as the person's. Each turn begins with this; rarely called by hand."""
+        return self.store.adopt()
+
+    def context(self) -> Context:
+        """Exactly what the model would be sent now, with token counts."""
+        config = self.config
+        client: Client | None
+        try:
+            client = self.client
+        except FsagentError:
+            client = None  # what would be sent can be shown without anyone to send it to
+        window = config.context_window or (client and client.context_window) or DEFAULT_WINDOW
+        if client and client.context_window:
+            window = min(window, client.context_window)
+        count = getattr(client, "count", None) or counter(client.model if client else "")
+        return assemble(
+            system=self.store.system(),
+            blocks=list(self.store.blocks().values()),
+            notes=sum(1 for _ in self.store.paths("archival")),
+            records=self.store.newest(),
+            tools=self.toolbox.schemas(),
+            window=window,
+            count=count,
+            zone=config.zone,
+        )
+
+    # ── search and history ────────────────────────────────────────────────────────────────────
+
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        kinds: tuple[str, ...] = (),
+        roles: tuple[str, ...] = (),
+        tags: tuple[str, ...] = (),
+        all_tags: bool = False,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        progress: Progress | None = None,
+    ) -> Answer:
+        """Find notes, records and blocks by their words, best first.
+
+        Args:
+            query: Words; without any, the newest come first.
+            limit: How many hits at most.
+            kinds: Of ``note``, ``record`` and ``block``; empty is all.
+            roles: Only records of these roles.
+            tags: Only notes with any of these tags; with ``all_tags``, all of them.
+            all_tags: See ``tags``.
+            since, until: Only what was made between these moments, both included.
+            progress: Told (files done, files in all) while an index is built.
+
+        Raises:
+            SearchError: the index cannot be read.
+        """
+        from fsagent.index import Query, follow
+
+        index = self._index
+        follow(index, self.store.repo, progress)
+        hits = index.search(
+            Query(
+                text=query,
+                limit=limit,
+                kinds=kinds,
+                roles=roles,
+                tags=tags,
+                all_tags=all_tags,
+                since=stamp(since) if since else "",
+                until=stamp(until) if until else "",
+            )
+        )
+        around = self._neighbours(hits)
+        hits = [replace(h, before=around[h][0], after=around[h][1]) for h in hits]
+        return Answer(index.commit(), tuple(hits), tuple(self.store.dirty()))
+
+    def reindex(self, progress: Progress | None = None) -> None:
+        """Forget the index and build it again. Never needed; see ``index.follow``."""
+        from fsagent.index import follow
+
+        self._index.clear()
+        follow(self._index, self.store.repo, progress)
+
+    @cached_property
+    def _index(self) -> Index:
+        from fsagent.index.whoosh import WhooshIndex, folder_for
+
+        return WhooshIndex(folder_for(self.environment.cache_dir, self.root, self.config.id))
+
+    def _neighbours(self, hits: Iterable[Hit]) -> Mapping[Hit, tuple[str, str]]:
+        """For each hit what was said before and after it in its segment, or "" and ""."""
+        found: dict[Hit, tuple[str, str]] = {}
+        segments: dict[str, list[Record]] = {}
+        for hit in hits:
+            found[hit] = ("", "")
+            path = hit.doc.path
+            if hit.doc.kind != "record" or not (self.root / path).is_file():
+                continue
+            if path not in segments:
+                said = ("user", "assistant")
+                segments[path] = [
+                    r for r in self.store.records(path) if r.role in said and r.content
+                ]
+            ids = [record.id for record in segments[path]]
+            if hit.doc.id in ids:
+                at = ids.index(hit.doc.id)
+                around = ["", *(record.content for record in segments[path]), ""]
+                found[hit] = (around[at], around[at + 2])
+        return found
+
+    def log(self, path: str | None = None, *, limit: int | None = None) -> list[Commit]:
+        """Commits, newest first; only those that touch ``path``, a path or a block's label."""
+        return list(self.store.repo.log(self._path(path), limit=limit))
+
+    def diff(self, revisions: str = "HEAD") -> str:
+        """What ``git diff`` shows: the work tree against a commit, or two commits."""
+        return self.store.repo.diff(revisions)
+
+    def _path(self, path: str | None) -> str | None:
+        if path and not (self.root / path).exists():
+            block = self.store.blocks().get(path)
+            return block.path if block else path
+        return path
+
+    def close(self) -> None:
+        """End the processes and connections that this agent keeps."""
+        self.store.repo.close()
+        close = getattr(self._client, "close", None)
+        if close:
+            close()
+
+
+class Blocks(Mapping[str, Block]):
+    """Core memory by label. ``blocks["human"] = text`` is one commit, author the person."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._store = agent.store
+
+    def __getitem__(self, label: str) -> Block:
+        blocks = self._store.blocks()
+        if label not in blocks:
+            names = ", ".join(blocks) or "none"
+            raise BlockNotFound(f"There is no block {label!r}. The blocks are: {names}.")
+        return blocks[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.blocks())
+
+    def __len__(self) -> int:
+        return len(self._store.blocks())
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._store.blocks()
+
+    def __setitem__(self, label: str, text: str) -> None:
+        """Write a block.
+
+        Raises:
+            BlockNotFound, OverLimit: nothing was changed.
+        """
+        person = self._store.repo.person()
+        with self._store.change(f"edit: {self[label].path}", author=person) as change:
+            change.set_block(label, clean(text), by_person=True)
+
+
+class Notes:
+    """Archival memory: iterate over it, or add to it."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._store = agent.store
+
+    def __iter__(self) -> Iterator[Note]:
+        return self._store.notes()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._store.paths("archival"))
+
+    def get(self, ident: str) -> Note:
+        """The note with that id, or whose path it is.
+
+        Raises:
+            StoreError: there is none.
+        """
+        for note in self:
+            if ident in (note.id, note.path):
+                return note
+        raise StoreError(f"There is no note {ident!r}. List them: fsagent note {self._store.root}")
+
+    def add(self, text: str, tags: Iterable[str] = (), source: str = "") -> Note:
+        """Add a note: one commit, author the person."""
+        person = self._store.repo.person()
+        with self._store.change(f"note: {one_line(text)}", author=person) as change:
+            return change.add_note(clean(text), tags, source)

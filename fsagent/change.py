@@ -1,0 +1,122 @@
+"""A change: writes to memory that become one commit."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fsagent.clock import stamp
+from fsagent.errors import BlockNotFound, OverLimit, ReadOnly, StoreError
+from fsagent.formats import Page, format_page, parse_page
+from fsagent.records import Block, Note, Person
+
+if TYPE_CHECKING:
+    from fsagent.store import Store
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A commit of a person's hand edits."""
+
+    commit: str
+    change: str
+    person: Person
+    paths: tuple[str, ...]
+
+
+class Change:
+    """Writes that become one commit: core blocks and notes by name, never by path.
+
+    ``subject`` is the first line of the commit and may be set until the change ends. ``commit`` is
+    the commit's id once it has ended, or None when nothing differed.
+    """
+
+    def __init__(self, store: Store, subject: str) -> None:
+        self.store = store
+        self.subject = subject
+        self.id = store.clock.id()
+        self.writes: dict[str, bytes | None] = {}
+        self.seen: dict[str, bytes | None] = {}
+        self.included: list[str] = []
+        """Paths whose bytes stand in the work tree already, as those of recall do."""
+        self.trailers: dict[str, str | None] = {}
+        self.adopted: list[Adopted] = []
+        self.commit: str | None = None
+
+    def _page(self, path: str) -> Page:
+        if path not in self.writes:
+            self.seen[path] = self.store.read(path)
+        return parse_page(self.writes.get(path) or self.seen.get(path) or b"")
+
+    def blocks(self) -> dict[str, Block]:
+        """Core memory as this change leaves it."""
+        found = self.store.blocks()
+        for label, block in found.items():
+            if block.path in self.writes:
+                found[label] = self.store.block_of(block.path, self._page(block.path))
+        return found
+
+    def block(self, label: str) -> Block:
+        """The block with that label.
+
+        Raises:
+            BlockNotFound: naming the labels that there are.
+        """
+        blocks = self.blocks()
+        block = blocks.get(unicodedata.normalize("NFC", label))
+        if not block:
+            raise BlockNotFound(
+                f"There is no block {label!r}. The blocks are: {', '.join(blocks) or 'none'}."
+            )
+        return self.store.block_of(block.path, self._page(block.path))
+
+    def set_block(self, label: str, text: str, *, by_person: bool = False) -> Block:
+        """Give a block another value; the answer is the block as it is then.
+
+        Raises:
+            BlockNotFound: no such block.
+            ReadOnly: the block is read_only, and it is not a person who writes.
+            OverLimit: the text is longer than the limit, and not shorter than what it replaces.
+        """
+        block = self.block(label)
+        if block.read_only and not by_person:
+            raise ReadOnly(f"Block {label!r} is read-only: only a person may edit {block.path}.")
+        text = text.rstrip("\n")
+        if len(text) > block.limit and len(text) >= len(block.text):
+            raise OverLimit(
+                f"Block {label!r} may hold {block.limit:,} characters and has "
+                f"{max(block.left, 0):,} left; this would make it {len(text):,}."
+            )
+        page = self._page(block.path)
+        if not page.readable:
+            raise StoreError(f"{block.path} is not UTF-8 text: save it as UTF-8 before it changes.")
+        self.writes[block.path] = page.with_value(text).encode()
+        return self.block(label)
+
+    def add_note(self, text: str, tags: Iterable[str] = (), source: str = "") -> Note:
+        """Add a note to archival memory; the answer has its new id and path."""
+        clock = self.store.clock
+        ident, created = clock.id(), stamp(clock.now())
+        year, month = created[:4], created[5:7]
+        slug = _slug(text)
+        path = f"archival/{year}/{month}/{slug}-{ident}.md"
+        tags = tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+        meta: dict[str, Any] = {"id": ident, "created": created, "tags": list(tags)}
+        if source:
+            meta["source"] = source
+        self.writes[path] = format_page(meta, text).encode()
+        return Note(ident, path, text.rstrip("\n"), tags, created, source)
+
+
+def _slug(text: str) -> str:
+    """The first words of a text, as a file name: letters of any script, digits and hyphens."""
+    words = re.findall(r"\w+", unicodedata.normalize("NFC", text[:200]).lower())
+    slug = ""
+    for word in words:
+        if len(f"{slug}-{word}".encode()) > 40:
+            break
+        slug = f"{slug}-{word}" if slug else word
+    return slug or "note"

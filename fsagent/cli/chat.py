@@ -1,0 +1,235 @@
+"""``fsagent chat``: one turn, or a conversation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fsagent.cli.common import as_json, directory, model_options, note_to_person, print_json, warn
+from fsagent.cli.output import commit_line, print_answer, tool_line, turn_json
+from fsagent.errors import FsagentError
+from fsagent.records import TextDelta, ToolResult, Turn, Warned
+
+if TYPE_CHECKING:
+    from fsagent.agent import Agent
+    from fsagent.llm import Client, Completion, Prompt
+
+HELP = """\
+/context        what the model is sent, and its size
+/log            the last commits
+/diff [REV]     what the last turn changed, or what changed since REV
+/edit BLOCK     edit a block in your editor
+/search WORDS   find notes, messages and blocks
+/model [NAME]   which model this is, or talk to another
+/quit           leave (Ctrl-D does too; Ctrl-C breaks off a reply)"""
+
+
+@click.command()
+@directory
+@click.argument("text", nargs=-1)
+@model_options
+@click.option(
+    "-i",
+    "--interactive",
+    is_flag=True,
+    help="Hold a conversation though input is no terminal: each line is a turn.",
+)
+@as_json
+def chat(
+    directory: Path,
+    text: tuple[str, ...],
+    model: str,
+    gguf: Path | None,
+    interactive: bool,
+    json_: bool,
+) -> None:
+    """Talk to the agent in DIR. With TEXT, or text on standard input, it is one turn."""
+    from fsagent.agent import Agent
+
+    agent = Agent.open(directory, model=f"local:{gguf}" if gguf else model)
+    said = " ".join(text)
+    if not said and not interactive and not sys.stdin.isatty():
+        said = sys.stdin.read()
+        if not said.strip():
+            raise click.UsageError("There is no text to say: give it as TEXT or standard input.")
+    client = agent.client
+    if "--debug" in sys.argv:
+        agent = Agent.open(directory, _Traced(client))
+    note_to_person(f"{agent.name} · model {client.model} ({agent.chosen})")
+    about = getattr(client, "about", "")
+    if about and not said:
+        note_to_person(about)
+    try:
+        if not said:
+            _Conversation(agent, json_).run()
+        elif json_:
+            turn = agent.chat(said)
+            print_json(turn_json(turn))
+            for problem in turn.warnings:
+                warn(problem)
+        else:
+            show_turn(agent, said)
+    finally:
+        agent.close()
+
+
+def show_turn(agent: Agent, text: str) -> Turn | None:
+    """One turn on the terminal: the reply as it comes, each tool call as a line."""
+    turn = None
+    fresh = True  # whether the cursor stands at the beginning of a line
+    for event in agent.stream(text):
+        if isinstance(event, TextDelta):
+            click.echo(event.text, nl=False)
+            sys.stdout.flush()
+            fresh = event.text.endswith("\n")
+            continue
+        if not fresh:
+            click.echo()
+            fresh = True
+        if isinstance(event, ToolResult):
+            click.echo(tool_line(event), err=True)
+        elif isinstance(event, Warned):
+            warn(event.text)
+        elif isinstance(event, Turn):
+            turn = event
+    return turn
+
+
+class _Conversation:
+    """Turns, one after the other, until the person leaves."""
+
+    def __init__(self, agent: Agent, json_: bool) -> None:
+        self.agent = agent
+        self.as_json = json_
+        self.terminal = sys.stdin.isatty()
+        self.before = agent.store.repo.head()
+        """The commit before the last turn, for /diff."""
+
+    def run(self) -> None:
+        """Read and answer. An error is told, and the conversation goes on."""
+        history = self._history() if self.terminal else None
+        if not self.as_json:
+            note_to_person("/help lists the commands.")
+        try:
+            for line in self._lines():
+                try:
+                    if line in ("/quit", "/exit"):
+                        break
+                    self._answer(line)
+                except FsagentError as error:
+                    click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+                except KeyboardInterrupt:
+                    click.echo(err=True)
+                    note_to_person("Interrupted. What you said is kept.")
+                if not self.as_json:
+                    click.echo()
+        finally:
+            if history:
+                import readline
+
+                readline.write_history_file(history)
+                history.chmod(0o600)
+
+    def _lines(self) -> Iterator[str]:
+        prompt = "you> "
+        while True:
+            try:
+                if self.terminal:
+                    line = input(prompt)
+                else:
+                    line = sys.stdin.readline()
+                    if not line:
+                        return
+                    line = line.rstrip("\n")
+                    if line.strip() and not self.as_json:
+                        click.echo(prompt + line)
+            except EOFError:
+                click.echo(err=True)
+                return
+            except KeyboardInterrupt:
+                click.echo(err=True)
+                continue
+            if line.strip():
+                yield line.strip()
+
+    def _history(self) -> Path:
+        """Line editing and history, kept in the person's state directory, not in the agent's."""
+        import readline
+
+        key = hashlib.sha256(str(self.agent.root).encode("utf-8", "surrogateescape")).hexdigest()
+        path = self.agent.environment.state_dir / f"history-{key[:16]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            readline.read_history_file(path)
+        readline.set_history_length(1000)
+        return path
+
+    def _answer(self, line: str) -> None:
+        if line.startswith("/"):
+            self._command(*line[1:].split(maxsplit=1))
+            return
+        self.before = self.agent.store.repo.head()
+        if self.as_json:
+            click.echo(json.dumps(turn_json(self.agent.chat(line)), ensure_ascii=False))
+        else:
+            show_turn(self.agent, line)
+
+    def _command(self, name: str = "", rest: str = "") -> None:
+        from fsagent.cli.memory import edit_block
+
+        agent = self.agent
+        match name:
+            case "context":
+                found = agent.context()
+                click.echo(found.render())
+                note_to_person("  ".join(f"{k} {v:,}" for k, v in found.tokens.items()))
+            case "log":
+                for commit in agent.log(limit=20):
+                    click.echo(commit_line(commit))
+            case "diff":
+                click.echo(agent.diff(rest or self.before or "HEAD"))
+            case "edit":
+                if rest:
+                    edit_block(agent, rest)
+                else:
+                    click.echo(f"Which block? {', '.join(agent.blocks)}")
+            case "search":
+                print_answer(agent, agent.search(rest))
+            case "model":
+                client = agent.use(rest) if rest else agent.client
+                click.echo(f"{client.model} ({agent.chosen})")
+            case "help":
+                click.echo(HELP)
+            case _:
+                click.echo(f"There is no command /{name}.\n{HELP}")
+
+
+class _Traced:
+    """A client that shows on standard error what it is sent and how long the answer takes."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.model = client.model
+        self.context_window = client.context_window
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def complete(self, prompt: Prompt) -> Iterator[str | Completion]:
+        """See ``Client.complete``."""
+        request = {"messages": prompt.messages, "tools": [t["function"] for t in prompt.tools]}
+        click.echo(json.dumps(request, ensure_ascii=False, indent=2), err=True)
+        start = time.perf_counter()
+        first = 0.0
+        for part in self._client.complete(prompt):
+            first = first or time.perf_counter() - start
+            yield part
+        total = time.perf_counter() - start
+        click.echo(f"[first piece after {first:.2f} s, whole after {total:.2f} s]", err=True)

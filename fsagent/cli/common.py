@@ -1,0 +1,60 @@
+"""What the commands share: their common options, and how they speak to a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def directory(function: F) -> F:
+    """The argument DIR."""
+    kind = click.Path(path_type=Path)
+    return click.argument("directory", metavar="DIR", type=kind)(function)
+
+
+def as_json(function: F) -> F:
+    """The option --json: standard output holds JSON only."""
+    return click.option("--json", "json_", is_flag=True, help="Print JSON.")(function)
+
+
+def model_options(function: F) -> F:
+    """The options that choose a model."""
+    function = click.option(
+        "--gguf",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Run the model in this GGUF file.",
+    )(function)
+    return click.option(
+        "--model", default="", metavar="NAME", help="The model to talk to (see: fsagent model)."
+    )(function)
+
+
+def debug(function: F) -> F:
+    """The option --debug, which every command has."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        help="Show requests, timings and tracebacks.",
+    )(function)
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON, for machines."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def note_to_person(text: str) -> None:
+    """Print a remark where it does not get into the output: on standard error."""
+    click.echo(click.style(text, dim=True), err=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error."""
+    click.echo(click.style("warning: ", fg="yellow") + text, err=True)

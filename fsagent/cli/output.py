@@ -1,0 +1,142 @@
+"""What the commands and the conversation both print, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fsagent.formats import one_line, usage_json
+from fsagent.records import Answer, Commit, Hit, ToolCall, ToolResult, Turn
+
+if TYPE_CHECKING:
+    from fsagent.agent import Agent
+
+
+def turn_json(turn: Turn) -> dict[str, Any]:
+    """A turn as ``chat --json`` prints it."""
+    return {
+        "turn": turn.id,
+        "reply": turn.reply,
+        "steps": turn.steps,
+        "tool_calls": [
+            {
+                "name": result.call.name,
+                "arguments": arguments_of(result.call),
+                "status": result.status,
+                "result": result.text,
+                "commit": result.commit,
+            }
+            for result in turn.tool_calls
+        ],
+        "commits": list(turn.commits),
+        "usage": usage_json(turn.usage),
+        "model": turn.model,
+    }
+
+
+def arguments_of(call: ToolCall) -> Any:
+    """The arguments as an object, or the model's text where that is none."""
+    try:
+        return json.loads(call.arguments or "{}", strict=False)
+    except (ValueError, RecursionError):
+        return call.arguments
+
+
+def tool_line(result: ToolResult) -> str:
+    """One tool call as one line, with its commit or what went wrong."""
+    arguments = arguments_of(result.call)
+    if isinstance(arguments, dict):
+        parts = [f"{key}={_short(value)}" for key, value in arguments.items() if value is not None]
+        text = ", ".join(parts)
+    else:
+        text = one_line(str(arguments))
+    line = click.style(f"· {one_line(result.call.name, 40)}({text})", fg="cyan")
+    if result.commit:
+        return f"{line} {click.style(result.commit[:7], fg='yellow')}"
+    if result.status == "error":
+        return f"{line} {click.style(one_line(result.text, 160), fg='red')}"
+    return line
+
+
+def _short(value: Any) -> str:
+    return json.dumps(one_line(value, 60) if isinstance(value, str) else value, ensure_ascii=False)
+
+
+def commit_json(commit: Commit) -> dict[str, Any]:
+    """A commit as ``log --json`` prints it."""
+    return {
+        "commit": commit.commit,
+        "ts": commit.ts,
+        "author": commit.author,
+        "subject": commit.subject,
+        "tool": commit.tool,
+        "turn": commit.turn,
+        "message": commit.message,
+        "paths": list(commit.paths),
+    }
+
+
+def commit_line(commit: Commit) -> str:
+    """A commit as one line: id, time, author, what it did."""
+    when = commit.ts[:16].replace("T", " ")
+    parts = (
+        click.style(commit.commit[:7], fg="yellow"),
+        click.style(when, dim=True),
+        click.style(one_line(commit.author, 20), fg="green"),
+        commit.subject,
+    )
+    return "  ".join(parts)
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """An answer as ``search --json`` prints it."""
+    return {
+        "commit": answer.commit,
+        "uncommitted": list(answer.uncommitted),
+        "hits": [
+            {
+                "id": hit.doc.id,
+                "kind": hit.doc.kind,
+                "path": hit.doc.path,
+                "line": hit.doc.line,
+                "ts": hit.doc.ts or None,
+                "role": hit.doc.role or None,
+                "name": hit.doc.name or None,
+                "thread": hit.doc.thread or None,
+                "tags": list(hit.doc.tags),
+                "score": hit.score,
+                "text": hit.doc.text,
+                "before": hit.before or None,
+                "after": hit.after or None,
+            }
+            for hit in answer.hits
+        ],
+    }
+
+
+def print_answer(agent: Agent, answer: Answer) -> None:
+    """Hits for a person: where, when, who, and the text."""
+    for hit in answer.hits:
+        click.echo(f"{_where(agent, hit)}\n  {one_line(hit.doc.text, 240)}")
+    if not answer.hits:
+        click.echo("Nothing found.")
+    if answer.uncommitted:
+        from fsagent.cli.common import note_to_person
+
+        names = ", ".join(answer.uncommitted[:5])
+        more = f" and {len(answer.uncommitted) - 5} more" if len(answer.uncommitted) > 5 else ""
+        note_to_person(f"Not searched yet, since they are not committed: {names}{more}")
+
+
+def _where(agent: Agent, hit: Hit) -> str:
+    from fsagent.clock import moment
+
+    doc = hit.doc
+    when = moment(doc.ts)
+    date = f"{when.astimezone(agent.config.zone):%Y-%m-%d %H:%M}" if when else ""
+    who = doc.name or doc.role if doc.kind == "record" else doc.kind
+    tags = " ".join(f"#{tag}" for tag in doc.tags)
+    place = click.style(f"{doc.path}:{doc.line}", fg="magenta")
+    return "  ".join(part for part in (place, date, who, tags) if part)

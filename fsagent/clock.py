@@ -1,0 +1,70 @@
+"""Time and ids: the one place both come from, so that a test can fix them."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+_RANDOM_BITS = 40
+
+
+class Clock:
+    """The real time, and ids that sort by it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def now(self) -> datetime:
+        """The present moment, in UTC."""
+        return datetime.now(UTC)
+
+    def id(self) -> str:
+        """A new id: 18 characters, 48 bits of milliseconds and then 40 random bits.
+
+        Ids of one process rise strictly even within a millisecond, so records sort as they were
+        written; two machines never need to agree on a number, so their branches never collide.
+        (The layout is that of ULID, github.com/ulid/spec, with a shorter random part.)
+        """
+        milliseconds = int(self.now().timestamp() * 1000)
+        value = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+        with self._lock:
+            value = max(value, self._last + 1)
+            self._last = value
+        return "".join(_ALPHABET[value >> shift & 31] for shift in range(85, -5, -5))
+
+
+def stamp(moment: datetime) -> str:
+    """``moment`` as records write it: ISO 8601, UTC, milliseconds, Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(text: str) -> datetime | None:
+    """The time that ``text`` (ISO 8601) names, UTC where it has no zone; None if it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def day(text: str, zone: ZoneInfo, *, end: bool) -> datetime:
+    """A date or time that a person or a model wrote, in ``zone`` where it names none.
+
+    A bare date is its first moment, or with ``end`` its last: an end date includes that day.
+
+    Raises:
+        ValueError: saying what a date looks like.
+    """
+    text = text.strip()
+    found = moment(text)
+    if not found:
+        raise ValueError(f"{text!r} is no date: write one like 2026-11-21 or 2026-11-21T18:30.")
+    bare = len(text) <= 10
+    if bare or not re.search(r"(Z|[+-]\d\d:?\d\d)$", text):
+        found = found.replace(tzinfo=zone)
+    return found + timedelta(days=1, microseconds=-1) if bare and end else found

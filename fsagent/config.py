@@ -1,0 +1,99 @@
+"""agent.yaml to AgentConfig. Every key but ``id`` is optional; an unknown one is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from fsagent.errors import ConfigError
+from fsagent.formats import load_yaml, scalar, words_of
+
+DEFAULT_WINDOW = 8192
+"""Tokens of context where neither agent.yaml nor the model says how many there are."""
+
+_FILE_MAX = 65_536
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What agent.yaml says. It never holds a secret: keys come from the environment.
+
+    ``tools`` are the names of the tools that are on; None means all but ``send_message``.
+    ``timezone`` is an IANA name; it decides how times are shown and what a date means.
+    """
+
+    id: str
+    name: str
+    model: str = ""
+    base_url: str = ""
+    context_window: int | None = None
+    timezone: str = "UTC"
+    tools: tuple[str, ...] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The agent's time zone."""
+        return ZoneInfo(self.timezone)
+
+
+def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
+    """The configuration that the bytes of agent.yaml hold.
+
+    Raises:
+        ConfigError: naming the line or the key, and what it should be.
+    """
+    if len(data) > _FILE_MAX:
+        raise ConfigError(f"{path} has {len(data):,} bytes, more than any agent needs: shorten it.")
+    try:
+        raw = load_yaml(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8.") from None
+    except ValueError as error:
+        line, reason = error.args
+        message = f"{path}, line {line}: not valid YAML ({reason}). Mend that line and try again."
+        raise ConfigError(message) from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} holds no `key: value` lines: it needs at least `id` and `name`.")
+    known = dict(raw)
+
+    def text(key: str, default: str = "") -> str:
+        value = known.pop(key, None)
+        if value is None:
+            return default
+        if isinstance(value, list | dict | bool):
+            raise ConfigError(f"{path}: {key} must be text.")
+        return scalar(value)
+
+    def number(key: str) -> int | None:
+        value = known.pop(key, None)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{path}: {key} must be a whole number above 0, like {key}: 8192.")
+        return value
+
+    tools = known.pop("tools", None)
+    if tools is not None and not isinstance(tools, str | list):
+        raise ConfigError(f"{path}: tools must be a list of names, like tools: [memory_insert].")
+    ident = text("id")
+    if not ident:
+        raise ConfigError(f"{path} has no id: add a line `id:` with any unique word.")
+    config = AgentConfig(
+        id=ident,
+        name=text("name") or "agent",
+        model=text("model"),
+        base_url=text("base_url"),
+        context_window=number("context_window"),
+        timezone=text("timezone") or "UTC",
+        tools=None if tools is None else words_of(tools),
+        extra=known,
+    )
+    try:
+        config.zone  # noqa: B018 - raises for a name that is no zone
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        message = f"{path}: timezone {config.timezone!r} is unknown: use a name like Europe/Berlin."
+        raise ConfigError(message) from None
+    return config

@@ -1,0 +1,67 @@
+"""Every exception that fsagent raises on purpose.
+
+    FsagentError                    a person's problem: one sentence that names the remedy
+    ├── AgentError
+    │   ├── NotAnAgent              the directory holds no agent
+    │   └── AgentBusy               another turn is under way
+    ├── ConfigError                 agent.yaml cannot be used as it is
+    ├── StoreError                  a read or a write of memory was refused
+    │   ├── BlockNotFound
+    │   ├── ReadOnly
+    │   └── OverLimit
+    ├── SearchError                 the index cannot answer
+    └── ModelError                  the model is down, refuses, or is missing
+    ToolError                       apart: its reader is the model
+
+An exception that is not in this tree is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class FsagentError(Exception):
+    """Something a person can mend. Its text is one sentence that names the remedy."""
+
+
+class AgentError(FsagentError):
+    """The agent as a whole cannot be used."""
+
+
+class NotAnAgent(AgentError):
+    """The directory is not an agent's (there is no agent.yaml in it)."""
+
+
+class AgentBusy(AgentError):
+    """Another process holds the agent's turn."""
+
+
+class ConfigError(FsagentError):
+    """agent.yaml is missing something, or says something that cannot be meant."""
+
+
+class StoreError(FsagentError):
+    """Memory could not be read or written."""
+
+
+class BlockNotFound(StoreError):
+    """No core-memory block has that label."""
+
+
+class ReadOnly(StoreError):
+    """The block is marked read_only."""
+
+
+class OverLimit(StoreError):
+    """The write would make a block longer than its limit."""
+
+
+class SearchError(FsagentError):
+    """The search index cannot answer."""
+
+
+class ModelError(FsagentError):
+    """The model cannot be reached, refused the request, or is not there."""
+
+
+class ToolError(Exception):
+    """A tool call that cannot be done. The text is read by the model: it says what to do next."""

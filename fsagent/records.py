@@ -1,0 +1,204 @@
+"""The things fsagent speaks of, as frozen dataclasses. No behaviour beyond what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal["user", "assistant", "tool", "event"]
+Status = Literal["success", "error"]
+Kind = Literal["note", "record", "block"]
+
+CORE_LIMIT = 2000
+"""Characters that a block may hold where its front matter names no limit."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who made a commit."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """One core-memory file. ``text`` is its value: the body without its final newline."""
+
+    label: str
+    path: str
+    text: str
+    description: str = ""
+    limit: int = CORE_LIMIT
+    read_only: bool = False
+
+    @property
+    def left(self) -> int:
+        """Characters of room; negative when a hand edit went over the limit."""
+        return self.limit - len(self.text)
+
+
+@dataclass(frozen=True)
+class Note:
+    """One archival file. ``created`` is ISO 8601 in UTC, or "" where nobody wrote it down."""
+
+    id: str
+    path: str
+    text: str
+    tags: tuple[str, ...] = ()
+    created: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A model's request to run a tool. ``arguments`` is the JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What became of a tool call. ``commit`` is None when nothing was changed."""
+
+    call: ToolCall
+    status: Status
+    text: str
+    commit: str | None = None
+    change: str | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one model call or the sum over several; ``cached`` is a part of ``prompt``."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt + other.prompt,
+            self.completion + other.completion,
+            self.cached + other.cached,
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of recall.
+
+    ``role`` is user, assistant, tool (a result) or event (what happened outside the conversation).
+    ``name`` says who speaks: for a tool result, the tool. ``extra`` holds keys of the line that
+    this version does not know.
+    """
+
+    id: str
+    ts: str
+    role: str
+    content: str
+    turn: str
+    name: str | None = None
+    thread: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    status: Status | None = None
+    change: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit, with the trailers that say which tool, turn and message it came from."""
+
+    commit: str
+    ts: str
+    author: str
+    email: str
+    subject: str
+    tool: str | None = None
+    turn: str | None = None
+    message: str | None = None
+    change: str | None = None
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Doc:
+    """What the index holds: a record, a note or a block.
+
+    ``line`` is the 1-based line of ``path`` where the text begins.
+    """
+
+    id: str
+    kind: Kind
+    path: str
+    line: int
+    text: str
+    ts: str = ""
+    role: str = ""
+    name: str = ""
+    thread: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A doc that answers a query, with its score and the records on either side of it."""
+
+    doc: Doc
+    score: float
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hits, best first; the commit they speak for; hand edits that no commit holds yet."""
+
+    commit: str | None
+    hits: tuple[Hit, ...]
+    uncommitted: tuple[str, ...] = ()
+
+
+# The events of a turn, in the order in which Agent.stream yields them.
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """A piece of the reply, as it comes."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something a person should know that did not stop the turn."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A whole turn, and the last event of its stream.
+
+    ``commits`` are all commits of the turn, oldest first; the recall commit is the last.
+    """
+
+    id: str
+    text: str
+    reply: str
+    steps: int
+    tool_calls: tuple[ToolResult, ...]
+    commits: tuple[str, ...]
+    usage: Usage
+    model: str
+    warnings: tuple[str, ...] = ()
+
+
+Event = TextDelta | ToolCall | ToolResult | Warned | Turn

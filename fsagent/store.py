@@ -1,0 +1,513 @@
+"""The agent's directory as blocks, recall and notes, and ``change``: the one door for writing.
+
+Everything here is derived from files at the moment it is asked for. Writing goes through a
+``Change``, which gathers writes and makes them one commit; hand edits of the same files are
+committed first, as the person's (``adopt``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fsagent.change import Adopted, Change
+from fsagent.clock import Clock
+from fsagent.config import AgentConfig, parse_config
+from fsagent.errors import AgentBusy, NotAnAgent, StoreError
+from fsagent.formats import (
+    Page,
+    format_message,
+    format_record,
+    is_limit,
+    one_line,
+    parse_block,
+    parse_note,
+    parse_page,
+    parse_record,
+)
+from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
+from fsagent.repo import Blob, Repo
+
+OURS = ("agent.yaml", "system.md", "core", "archival", "recall", "files")
+"""What of a directory is the agent's: files and folders at its top."""
+
+TURN_PATIENCE = 30.0
+"""Seconds that a turn waits for another one to end."""
+
+SEGMENT_RECORDS = 100
+SEGMENT_BYTES = 65_536
+
+
+def is_agents(path: str) -> bool:
+    """Whether ``path``, relative to the root, is one of the agent's own kinds of file.
+
+    Hidden files and editors' leavings (``x~``, ``#x#``, ``x.swp``) are nobody's memory.
+    """
+    parts = path.split("/")
+    name = parts[-1]
+    if any(part.startswith(".") for part in parts) or name.endswith(("~", ".swp", ".tmp")):
+        return False
+    if name.startswith("#") and name.endswith("#"):
+        return False
+    match parts:
+        case ["agent.yaml" | "system.md"]:
+            return True
+        case ["core" | "archival", _, *_]:
+            return name.endswith(".md")
+        case ["recall", _, *_]:
+            return name.endswith(".jsonl")
+        case ["files", _, *_]:
+            return True
+    return False
+
+
+class Store:
+    """One agent's files.
+
+    Raises:
+        NotAnAgent: from the constructor, when the directory holds no agent.
+        AgentError: when its repository cannot be used.
+        ConfigError: when agent.yaml cannot be read.
+    """
+
+    def __init__(self, root: Path, clock: Clock | None = None) -> None:
+        require_agent(root)
+        self.root = root.resolve()
+        self.clock = clock or Clock()
+        self.repo = Repo(self.root)
+        self.warnings: list[str] = []
+        self._private = self.repo.git_dir / "fsagent"
+
+    @property
+    def config(self) -> AgentConfig:
+        """agent.yaml as it stands now."""
+        return parse_config(self.read("agent.yaml"))
+
+    @property
+    def author(self) -> Person:
+        """The agent, as the author of its own commits."""
+        config = self.config
+        return Person(_plain(config.name) or "agent", f"{_plain(config.id)}@fsagent.local")
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────
+
+    def system(self) -> str:
+        """The standing instructions: system.md, or "" where there is none."""
+        return self._page("system.md").value if (self.root / "system.md").exists() else ""
+
+    def blocks(self) -> dict[str, Block]:
+        """Core memory, by label: persona first, then human, then the others by name."""
+        found = [self.block_of(path, self._page(path)) for path in self.paths("core")]
+        first = {"persona": 0, "human": 1}
+        found.sort(key=lambda block: (first.get(block.label, 2), block.label))
+        return {block.label: block for block in found}
+
+    def block_of(self, path: str, page: Page) -> Block:
+        """The block that a page of core/ holds; an odd limit is named and the usual one used."""
+        if "limit" in page.meta and not is_limit(page.meta["limit"]):
+            self.warn(f"{path}: limit must be a whole number above 0; {CORE_LIMIT:,} is used.")
+        return parse_block(path, page)
+
+    def notes(self) -> Iterator[Note]:
+        """Every note, oldest path first."""
+        for path in self.paths("archival"):
+            yield parse_note(path, self._page(path))
+
+    def segments(self) -> list[str]:
+        """The files of recall, oldest first."""
+        return list(self.paths("recall"))
+
+    def records(self, path: str) -> list[Record]:
+        """The records of one segment, in order. A line that holds none is skipped and named."""
+        found = []
+        for number, line in enumerate(self.read(path).split(b"\n"), 1):
+            if line.strip():
+                try:
+                    found.append(parse_record(line.decode()))
+                except UnicodeDecodeError:
+                    self.warn(f"{path}, line {number}: not UTF-8 text; the line is skipped.")
+                except ValueError as error:
+                    self.warn(f"{path}, line {number}: {error}; the line is skipped.")
+        return found
+
+    def newest(self) -> Iterator[Record]:
+        """Every record, newest first."""
+        for path in reversed(self.segments()):
+            yield from reversed(self.records(path))
+
+    def paths(self, folder: str) -> Iterator[str]:
+        """The agent's own files below ``folder``, sorted; links and odd files are only named."""
+        top = self.root / folder
+        if not top.is_dir() or top.is_symlink():
+            return
+        for where, folders, files in os.walk(top):
+            folders.sort()
+            for name in sorted(files):
+                full = os.path.join(where, name)
+                path = os.path.relpath(full, self.root)
+                if not is_agents(path):
+                    continue
+                if not stat.S_ISREG(os.lstat(full).st_mode):
+                    self.warn(f"{path} is not a plain file and is not read.")
+                elif not _is_utf8(path):
+                    self.warn(f"{path!a} has a name that is not UTF-8 and is not read: rename it.")
+                else:
+                    yield path
+
+    def warn(self, text: str) -> None:
+        """Note something that a person should know; said once in a Store's life."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def _page(self, path: str) -> Page:
+        page = parse_page(self.read(path))
+        if page.problem:
+            self.warn(f"{path}, {page.problem}; all of it is taken as text.")
+        return page
+
+    def read(self, path: str) -> bytes:
+        """What stands in the file ``path`` now.
+
+        Raises:
+            StoreError: when it cannot be read, or is reached through a symbolic link.
+        """
+        self._inside(path)
+        try:
+            with open(self.root / path, "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+
+    def _inside(self, path: str) -> None:
+        """Refuse a path that a symbolic link or ``..`` would lead out of the directory."""
+        place = self.root
+        for part in path.split("/"):
+            place = place / part
+            if part in ("", ".", "..") or place.is_symlink():
+                raise StoreError(
+                    f"{path} leads through a symbolic link and is left alone: "
+                    "put a real file or folder there."
+                )
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def change(
+        self,
+        subject: str,
+        *,
+        author: Person | None = None,
+        tool: str | None = None,
+        call: str | None = None,
+        turn: str | None = None,
+        message: str | None = None,
+        model: str | None = None,
+    ) -> Iterator[Change]:
+        """Gather writes; at the end they are one commit by ``author`` (None: the agent).
+
+        Nothing is written when the body raises, and nothing is committed when nothing differs:
+        then ``Change.commit`` is None. What a person changed meanwhile in the same files is
+        committed first, as theirs, and is in ``Change.adopted``.
+
+        Raises:
+            StoreError: when the change cannot be written; then every file is as it was.
+        """
+        change = Change(self, subject)
+        yield change
+        change.trailers = {
+            "Change": change.id,
+            "Tool": tool,
+            "Tool-Call": call,
+            "Turn": turn,
+            "Message": message,
+            "Model": model,
+        }
+        self._commit(change, author or self.author)
+
+    def _commit(self, change: Change, author: Person) -> None:
+        writes = {p: data for p, data in change.writes.items() if data != self._now(p)}
+        if not writes and not change.included:
+            return
+        with self._lock("write", 10.0, "Another program writes to this agent: try again."):
+            self._ready()
+            change.adopted = self._adopt(writes) if writes else []
+            before = {path: self._now(path) for path in writes}
+            for path, seen in change.seen.items():
+                if path in writes and self._now(path) != seen:
+                    raise StoreError(f"{path} was edited in this very moment: read it again.")
+            try:
+                for path, data in writes.items():
+                    self._put(path, data)
+                paths = [*writes, *change.included]
+                blobs = {path: self._blob(path) for path in paths}
+                when = self.clock.now()
+                text = format_message(change.subject, change.trailers)
+                change.commit = self.repo.commit(blobs, text, author, when)
+            except BaseException:
+                for path, data in before.items():
+                    self._put(path, data)
+                with contextlib.suppress(StoreError):
+                    self.repo.update_index(before)
+                raise
+
+    def _ready(self) -> None:
+        """Refuse to write into the middle of a person's merge or rebase."""
+        what = self.repo.under_way()
+        if what:
+            raise StoreError(
+                f"A {what} is under way in {self.root}. Finish it (git {what} --continue) "
+                f"or leave it (git {what} {'reset' if what == 'bisect' else '--abort'}) first."
+            )
+
+    def _now(self, path: str) -> bytes | None:
+        return self.read(path) if (self.root / path).exists() else None
+
+    def _blob(self, path: str) -> Blob | None:
+        """The file as it stands in the work tree, kept in the repository."""
+        data = self._now(path)
+        if data is None:
+            return None
+        runs = os.stat(self.root / path).st_mode & 0o100
+        return Blob(self.repo.store(data), 0o100755 if runs else 0o100644)
+
+    def _put(self, path: str, data: bytes | None) -> None:
+        """Put ``data`` in the place of the file, in one step; None removes it."""
+        self._inside(path)
+        target = self.root / path
+        try:
+            if data is None:
+                target.unlink(missing_ok=True)
+                return
+            target.parent.mkdir(parents=True, exist_ok=True)
+            spare = self._folder("tmp") / self.clock.id()
+            try:
+                spare.write_bytes(data)
+                if target.exists():
+                    os.chmod(spare, stat.S_IMODE(os.stat(target).st_mode))
+                os.replace(spare, target)
+            finally:
+                spare.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror}. Nothing was changed."
+            ) from error
+
+    # ── hand edits ────────────────────────────────────────────────────────────────────────────
+
+    def adopt(self, *, recall: bool = False) -> list[Adopted]:
+        """Commit what a person changed in the agent's files, as that person.
+
+        Recall is taken only where ``recall`` says so: by whoever holds the turn, since the lines
+        of a live turn are not a hand edit. Where a version is staged and the file was edited
+        further, both are kept, a commit each. Everything else stays staged or edited as it is.
+        """
+        with self._lock("write", 10.0, "Another program writes to this agent: try again."):
+            dirty = self.dirty(recall=recall)
+            if not dirty:
+                return []
+            self._ready()
+            return self._adopt(dirty)
+
+    def dirty(self, *, recall: bool = True) -> list[str]:
+        """The agent's own files that differ from HEAD: edited, staged, new or gone."""
+        return [
+            entry.path
+            for entry in self.repo.status(OURS)
+            if is_agents(entry.path)
+            and (recall or not entry.path.startswith("recall/"))
+            and _is_utf8(entry.path)
+            and not (self.root / entry.path).is_symlink()
+        ]
+
+    def _adopt(self, paths: Iterable[str]) -> list[Adopted]:
+        wanted = set(paths)
+        entries = [e for e in self.repo.status(OURS) if e.path in wanted]
+        if not entries:
+            return []
+        person = self.repo.person()
+        staged = {e.path: e.staged for e in entries if e.index != "." and e.tree not in ".?"}
+        made = []
+        if staged:  # a version that was staged, and then edited on: both are kept
+            made.append(self._hand_edit(staged, person, " (as staged)", index=False))
+        now = {e.path: self._blob(e.path) for e in entries}
+        head = self.repo.head()
+        known = self.repo.files(head, now) if head else {}
+        if any(known.get(path) != blob for path, blob in now.items()):
+            made.append(self._hand_edit(now, person, "", index=True))
+        return made
+
+    def _hand_edit(
+        self, blobs: dict[str, Blob | None], person: Person, how: str, *, index: bool
+    ) -> Adopted:
+        names = sorted(blobs)
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        subject = f"hand edit: {one_line(names[0], 50)}{more}{how}"
+        change = self.clock.id()
+        body = "\n".join(one_line(name, 200) for name in names[:50]) if more else ""
+        message = format_message(subject, {"Change": change}, body)
+        commit = self.repo.commit(blobs, message, person, self.clock.now(), index=index)
+        return Adopted(commit, change, person, tuple(names))
+
+    # ── recall ────────────────────────────────────────────────────────────────────────────────
+
+    def append(self, record: Record, *, flush: bool = False) -> str:
+        """Add ``record`` to recall; the answer is the path of its segment.
+
+        With ``flush`` it is on the disk, whatever happens next, when this returns. The line is not
+        committed: that is done once for the whole turn.
+        """
+        line = format_record(record).encode()
+        path = self._segment(record, len(line))
+        self._inside(path)
+        target = self.root / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(target, "ab", buffering=0) as file:
+                size = file.tell()
+                try:
+                    if file.write(line) != len(line):
+                        raise OSError(28, "No space left on device")
+                    if flush:
+                        os.fsync(file.fileno())
+                except OSError:
+                    with contextlib.suppress(OSError):
+                        file.truncate(size)
+                    raise
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+        return path
+
+    def _segment(self, record: Record, size: int) -> str:
+        """The segment that takes ``record``: the one this clone began last, or a new one.
+
+        A new one each day, past 100 records or 64 KiB, and in a fresh clone, so that two machines
+        never append to one file and no commit stores more than a segment.
+        """
+        day = record.ts[:10].split("-")
+        mark = self._folder() / "segment"
+        current = mark.read_text().strip() if mark.exists() else ""
+        if current.startswith("recall/{}/{}/{}-".format(*day)) and is_agents(current):
+            with contextlib.suppress(StoreError):
+                data = self.read(current)
+                full = len(data) + size > SEGMENT_BYTES or data.count(b"\n") >= SEGMENT_RECORDS
+                if not full and (not data or data.endswith(b"\n")):
+                    return current
+        current = "recall/{}/{}/{}-".format(*day) + f"{record.id}.jsonl"
+        mark.write_text(current + "\n")
+        return current
+
+    # ── locks and recovery ────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the agent's turn. Waits up to 30 s for another one, then raises AgentBusy."""
+        busy = f"{self.root.name} is in the middle of another turn: try again when it has answered."
+        with self._lock("turn", TURN_PATIENCE, busy):
+            yield
+
+    def recover(self) -> list[str]:
+        """Mend what a killed turn left in recall; one line for each thing done.
+
+        Needs the turn. A last line without its newline is completed when it is a whole record, and
+        otherwise cut, its bytes kept under .git/fsagent/torn. Lines that were only appended and
+        are records are committed as the turn they belong to, not as somebody's hand edit.
+        """
+        told = []
+        appended = []
+        head = self.repo.head()
+        dirty = [path for path in self.dirty() if path.startswith("recall/")]
+        for path in dirty:
+            data = self._now(path)
+            if data is None:
+                continue
+            if data and not data.endswith(b"\n"):
+                data, line = self._mend(path, data)
+                told.append(line)
+            blob = self.repo.files(head, [path]).get(path) if head else None
+            old = self.repo.read(blob.oid) if blob else b""
+            if data.startswith(old) and len(data) > len(old) and _all_records(data[len(old) :]):
+                appended.append(path)
+        if appended:
+            self._ready()
+            with self.change("turn (recovered)") as change:
+                change.included += appended
+            told.append(f"The last turn was cut short; its lines in {appended[0]} are committed.")
+        return told
+
+    def _mend(self, path: str, data: bytes) -> tuple[bytes, str]:
+        whole, _, last = data.rpartition(b"\n")
+        whole += b"\n" if whole else b""
+        if _all_records(last):
+            mended, told = data + b"\n", f"{path}: the last line lacked its newline; mended."
+        else:
+            name = f"{Path(path).stem}-{hashlib.sha256(last).hexdigest()[:12]}"
+            kept = self._folder("torn") / name
+            kept.write_bytes(last)
+            mended = whole
+            told = f"{path}: the last line was torn and is cut; its bytes are in {kept}."
+        self._put(path, mended)
+        return mended, told
+
+    def _folder(self, name: str = "") -> Path:
+        """A folder of fsagent's own inside .git: locks, torn lines, files being written."""
+        place = self._private / name
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{place} cannot be made: {error.strerror}.") from error
+        return place
+
+    @contextmanager
+    def _lock(self, name: str, patience: float, busy: str) -> Iterator[None]:
+        """Hold a kernel lock; it frees itself when the process ends, however it ends."""
+        try:
+            file = open(self._folder() / f"{name}.lock", "ab")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise StoreError(f"{self.root} cannot be written: {error.strerror}.") from error
+        with file:
+            end, wait = time.monotonic() + patience, 0.001
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise AgentBusy(busy) from None
+                time.sleep(wait)
+                wait = min(wait * 2, 0.05)
+            yield
+
+
+def require_agent(root: Path) -> None:
+    """Raises NotAnAgent, with the remedy, unless ``root`` is an agent's directory."""
+    try:
+        found = (root / "agent.yaml").is_file()
+        why = "no agent.yaml" if root.is_dir() else "there is no such directory"
+    except OSError as error:
+        raise NotAnAgent(f"'{root}' cannot be looked into: {error.strerror}.") from error
+    if not found:
+        raise NotAnAgent(f"'{root}' is not an agent ({why}). Create one: fsagent init {root}")
+
+
+def _all_records(data: bytes) -> bool:
+    try:
+        lines = [line for line in data.decode().split("\n") if line.strip()]
+        return bool([parse_record(line) for line in lines])
+    except ValueError:  # UnicodeDecodeError is one
+        return False
+
+
+def _is_utf8(path: str) -> bool:
+    return path.isascii() or not re.search("[\ud800-\udfff]", path)
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[<>\x00-\x1f]", " ", text).split())

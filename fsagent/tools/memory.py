@@ -1,0 +1,296 @@
+"""The memory tools, under Letta's names and parameters, so that models and clients know them.
+
+What they mean is Letta's too (its server 0.16.8), but for what was wrong there: limits are
+enforced, a failure is never a success, what is stored is named, dates are honoured.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from datetime import datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from fsagent.clock import day, moment
+from fsagent.errors import ToolError
+from fsagent.formats import one_line
+from fsagent.records import Answer, Block, Hit
+from fsagent.tools import Tool, ToolContext, tool
+
+_LINE_NUMBER = re.compile(r"^[ \t]*\d+→[ \t]*", re.MULTILINE)
+_SHOWN = 2000
+"""Characters of one hit that a search result shows."""
+
+
+@tool
+def core_memory_append(ctx: ToolContext, label: str, content: str) -> str:
+    """Add a line at the end of a core memory block. Use it for new facts worth keeping.
+
+    Args:
+        label: The block to add to.
+        content: The text to add.
+    """
+    block = ctx.change.block(label)
+    if not content.strip():
+        return f"Nothing to add: content is empty. {_room(block)}"
+    text = f"{block.text}\n{content}" if block.text else content
+    ctx.change.subject = f"{block.label}: + {one_line(content)}"
+    return f"Added to {label!r}. {_room(_set(ctx, label, text))}"
+
+
+@tool
+def core_memory_replace(ctx: ToolContext, label: str, old_content: str, new_content: str) -> str:
+    """Replace text in a core memory block, wherever it occurs. Use it when a fact has changed.
+
+    Args:
+        label: The block to change.
+        old_content: The exact text to replace.
+        new_content: The text to put there; empty to delete.
+    """
+    block = ctx.change.block(label)
+    if not old_content:
+        raise ToolError("old_content is empty: give the exact text that is to be replaced.")
+    places = block.text.count(old_content)
+    if not places:
+        raise ToolError(_not_there(block, "old_content", old_content))
+    ctx.change.subject = _replaced(block, old_content, new_content)
+    changed = _set(ctx, label, block.text.replace(old_content, new_content))
+    many = f" in {places} places" if places > 1 else ""
+    return f"Replaced in {label!r}{many}. {_room(changed)}"
+
+
+@tool
+def memory_replace(ctx: ToolContext, label: str, old_string: str, new_string: str) -> str:
+    """Replace text that occurs exactly once in a core memory block.
+
+    Args:
+        label: The block to change.
+        old_string: The exact text to replace, with its line breaks.
+        new_string: The text to put there; empty to delete.
+    """
+    block = ctx.change.block(label)
+    if not old_string:
+        raise ToolError("old_string is empty: give the exact text that is to be replaced.")
+    for name, text in (("old_string", old_string), ("new_string", new_string)):
+        _no_line_numbers(name, text)
+    starts = [found.start() for found in re.finditer(re.escape(old_string), block.text)]
+    if not starts:
+        raise ToolError(_not_there(block, "old_string", old_string))
+    if len(starts) > 1:
+        lines = ", ".join(str(block.text.count("\n", 0, start) + 1) for start in starts)
+        raise ToolError(
+            f"old_string occurs {len(starts)} times in {label!r}, at lines {lines}. "
+            "Give more of the text around it, so that it is the only one."
+        )
+    ctx.change.subject = _replaced(block, old_string, new_string)
+    changed = _set(ctx, label, block.text.replace(old_string, new_string))
+    return f"Replaced in {label!r}. {_room(changed)}"
+
+
+@tool
+def memory_insert(ctx: ToolContext, label: str, new_string: str, insert_line: int = -1) -> str:
+    """Insert text as lines of its own into a core memory block.
+
+    Args:
+        label: The block to change.
+        new_string: The text to insert.
+        insert_line: Insert after this line; 0 is the top, -1 the end.
+    """
+    block = ctx.change.block(label)
+    _no_line_numbers("new_string", new_string)
+    lines = block.text.split("\n") if block.text else []
+    if not -1 <= insert_line <= len(lines):
+        raise ToolError(
+            f"insert_line {insert_line} is outside block {label!r}, which has {len(lines)} lines: "
+            f"use 0 to {len(lines)}, or -1 for the end."
+        )
+    at = len(lines) if insert_line == -1 else insert_line
+    lines[at:at] = new_string.split("\n")
+    ctx.change.subject = f"{block.label}: + {one_line(new_string)}"
+    changed = _set(ctx, label, "\n".join(lines))
+    return f"Inserted into {label!r} after line {at}. {_room(changed)}"
+
+
+@tool
+def memory_rethink(ctx: ToolContext, label: str, new_memory: str) -> str:
+    """Rewrite a whole core memory block. Keep in it everything that is still true.
+
+    Args:
+        label: The block to rewrite.
+        new_memory: The whole new text of the block.
+    """
+    ctx.change.subject = f"{label}: rewritten"
+    changed = _set(ctx, label, new_memory)
+    return f"Rewrote {label!r}. {_room(changed)}"
+
+
+@tool
+def archival_memory_insert(ctx: ToolContext, content: str, tags: list[str] | None = None) -> str:
+    """Keep a note in archival memory: long or detailed things that need not always be in view.
+
+    Args:
+        content: The note, complete in itself. Markdown is welcome.
+        tags: Words to file it under.
+    """
+    if not content.strip():
+        raise ToolError("content is empty: give the text of the note.")
+    note = ctx.change.add_note(content, tags or ())
+    ctx.change.subject = f"note: {one_line(content)}"
+    filed = f", tagged {', '.join(note.tags)}" if note.tags else ""
+    return f"Kept as note {note.id}{filed}."
+
+
+@tool
+def archival_memory_search(
+    ctx: ToolContext,
+    query: str,
+    tags: list[str] | None = None,
+    tag_match_mode: Literal["any", "all"] = "any",
+    top_k: int = 5,
+    start_datetime: str | None = None,
+    end_datetime: str | None = None,
+) -> str:
+    """Search the notes in archival memory by their words.
+
+    Args:
+        query: What to look for. Empty: the newest notes.
+        tags: Only notes with these tags.
+        tag_match_mode: Whether a note needs any or all of the tags.
+        top_k: How many notes at most.
+        start_datetime: Only notes made on or after this date, like 2026-11-21.
+        end_datetime: Only notes made on or before this date.
+    """
+    answer = ctx.search(
+        query,
+        limit=_between(top_k, 1, 50),
+        kinds=("note",),
+        tags=tuple(tags or ()),
+        all_tags=tag_match_mode == "all",
+        since=_day(start_datetime, "start_datetime", ctx.zone, end=False),
+        until=_day(end_datetime, "end_datetime", ctx.zone, end=True),
+    )
+    return _results(ctx, answer, query, "notes")
+
+
+@tool
+def conversation_search(
+    ctx: ToolContext,
+    query: str | None = None,
+    roles: list[Literal["user", "assistant", "tool"]] | None = None,
+    limit: int = 5,
+    start_date: str | None = None,
+    end_date: str | None = None,
+) -> str:
+    """Search everything said in earlier conversations, by words, speaker and date.
+
+    Args:
+        query: What to look for. Empty: the newest messages.
+        roles: Only messages of these roles; normally user and assistant.
+        limit: How many messages at most.
+        start_date: Only messages on or after this date, like 2026-11-21.
+        end_date: Only messages on or before this date.
+    """
+    answer = ctx.search(
+        query or "",
+        limit=_between(limit, 1, 50),
+        kinds=("record",),
+        roles=tuple(roles or ("user", "assistant")),
+        since=_day(start_date, "start_date", ctx.zone, end=False),
+        until=_day(end_date, "end_date", ctx.zone, end=True),
+    )
+    return _results(ctx, answer, query or "", "messages")
+
+
+@tool(ends_turn=True)
+def send_message(ctx: ToolContext, message: str) -> str:
+    """Say something to the user, and wait for the answer.
+
+    Args:
+        message: The text that the user sees.
+    """
+    return message
+
+
+STANDARD: tuple[Tool, ...] = (
+    core_memory_append,
+    core_memory_replace,
+    memory_insert,
+    memory_replace,
+    memory_rethink,
+    archival_memory_insert,
+    archival_memory_search,
+    conversation_search,
+    send_message,
+)
+"""Every tool that fsagent brings, in the order in which models see them."""
+
+OFF_BY_DEFAULT = frozenset({"send_message"})
+
+
+def _set(ctx: ToolContext, label: str, text: str) -> Block:
+    return ctx.change.set_block(label, text)
+
+
+def _room(block: Block) -> str:
+    return f"{max(block.left, 0):,} of {block.limit:,} characters left."
+
+
+def _replaced(block: Block, old: str, new: str) -> str:
+    half = 28
+    return f"{block.label}: {one_line(old, half)} → {one_line(new, half) or '(deleted)'}"
+
+
+def _not_there(block: Block, name: str, text: str) -> str:
+    lines = block.text.split("\n")
+    near = difflib.get_close_matches(text.strip(), lines, n=1, cutoff=0.4)
+    help_ = f"The nearest line is: {near[0]}" if near else "Copy the text from the block as it is."
+    return f"{name} does not occur in block {block.label!r}, so nothing was changed. {help_}"
+
+
+def _no_line_numbers(name: str, text: str) -> None:
+    if _LINE_NUMBER.search(text):
+        raise ToolError(
+            f"{name} begins with a line number, which is no part of the block: omit it."
+        )
+
+
+def _between(value: int, low: int, high: int) -> int:
+    return min(max(value, low), high)
+
+
+def _day(text: str | None, name: str, zone: ZoneInfo, *, end: bool) -> datetime | None:
+    try:
+        return day(text, zone, end=end) if text else None
+    except ValueError as error:
+        raise ToolError(f"{name}: {error}") from None
+
+
+def _results(ctx: ToolContext, answer: Answer, query: str, what: str) -> str:
+    if not answer.hits:
+        about = f" for {one_line(query, 80)!r}" if query else ""
+        return f"No {what} found{about}. Try other words, or fewer filters."
+    return "\n\n".join(_result(ctx, i, hit) for i, hit in enumerate(answer.hits, 1))
+
+
+def _result(ctx: ToolContext, number: int, hit: Hit) -> str:
+    doc = hit.doc
+    when = moment(doc.ts)
+    parts = [ago(when, ctx.now, ctx.zone)] if when else []
+    parts += [doc.name or doc.role] if doc.kind == "record" else [f"note {doc.id}"]
+    parts += [f"tags: {', '.join(doc.tags)}"] if doc.tags else []
+    text = doc.text if len(doc.text) <= _SHOWN else doc.text[:_SHOWN] + " […]"
+    return f"{number}. {' · '.join(parts)}\n{text}"
+
+
+def ago(when: datetime, now: datetime, zone: ZoneInfo) -> str:
+    """A time as people say it: the date in the agent's zone, and how long ago that was."""
+    days = (now.astimezone(zone).date() - when.astimezone(zone).date()).days
+    date = f"{when.astimezone(zone):%Y-%m-%d %H:%M}"
+    if days < 1:
+        return f"{date} (today)"
+    for size, unit in ((365, "year"), (30, "month"), (7, "week"), (1, "day")):
+        if days >= size:
+            count = days // size
+            return f"{date} ({count} {unit}{'s' if count > 1 else ''} ago)"
+    return date
