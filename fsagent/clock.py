@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import threading
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 _RANDOM_BITS = 40
@@ -31,7 +34,7 @@ class Clock:
         (The layout is that of ULID, github.com/ulid/spec, with a shorter random part.)
         """
         milliseconds = int(self.now().timestamp() * 1000)
-        value = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+        value = milliseconds << _RANDOM_BITS | int.from_bytes(os.urandom(_RANDOM_BITS // 8))
         with self._lock:
             value = max(value, self._last + 1)
             self._last = value

@@ -6,7 +6,6 @@ as text and named in ``problem``. Writing keeps every byte that was not meant to
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import unicodedata
@@ -31,8 +30,13 @@ def clean(text: str) -> str:
 
     Models and terminals produce all three; Git shows a file with a NUL as binary.
     """
-    text = text.replace("\r\n", "\n").replace("\0", "")
+    text = _line_feeds(text).replace("\0", "")
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _line_feeds(text: str) -> str:
+    """``text`` with ``\\n`` for every line end; a lone carriage return inside a line stays."""
+    return re.sub(r"\r+(?=\n|\Z)", "", text)
 
 
 def one_line(text: str, width: int = 60) -> str:
@@ -62,7 +66,7 @@ class Page:
     @property
     def value(self) -> str:
         """The body as memory: ``\\n`` line ends, no newline at the end."""
-        return self.body.replace("\r\n", "\n").rstrip("\n")
+        return _line_feeds(self.body).rstrip("\n")
 
     @property
     def value_line(self) -> int:
@@ -71,7 +75,7 @@ class Page:
 
     def with_value(self, value: str) -> str:
         """The whole file again with another value: the head untouched, line ends as they were."""
-        value = value.replace("\r\n", "\n").rstrip("\n")
+        value = _line_feeds(value).rstrip("\n")
         head = self.head
         if _FENCE.search(head) and not head.endswith("\n"):
             head += "\n"
@@ -88,8 +92,10 @@ def _line_ends_of(old: str, new: str) -> str:
     """``new`` with the line ends that its unchanged lines had in ``old``."""
     if "\r\n" not in old:
         return new
+    import difflib
+
     before = old.split("\n")
-    bare = [line.removesuffix("\r") for line in before]
+    bare = [line.rstrip("\r") for line in before]
     after = new.split("\n")[:-1]
     usual = "\r\n" if old.count("\r\n") * 2 >= old.count("\n") else "\n"
     ends = [usual] * len(after)

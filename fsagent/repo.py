@@ -13,21 +13,22 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentError, StoreError
-from fsagent.formats import one_line, parse_trailers
-from fsagent.records import Commit, Person
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import git
     import gitdb
 
-COMMITTER = Person("fsagent", "fsagent@localhost")
+    from fsagent.records import Commit, Person
+
+COMMITTER = "fsagent <fsagent@localhost>"
 
 _ALWAYS = (
     *("-c", "core.hooksPath=/dev/null"),
@@ -214,6 +215,8 @@ class Repo:
             except GitFailed:
                 return ""
 
+        from fsagent.records import Person
+
         name, email = setting("user.name"), setting("user.email")
         return Person(_ident(name) or "someone", _ident(email) or "someone@localhost")
 
@@ -221,6 +224,9 @@ class Repo:
         self, path: str | None = None, *, rev: str = "HEAD", limit: int | None = None
     ) -> Iterator[Commit]:
         """Commits from ``rev`` backwards, newest first, only those that touch ``path`` if given."""
+        from fsagent.formats import parse_trailers
+        from fsagent.records import Commit
+
         if self.head() is None:
             return
         args = ["log", "-z", "--name-only", "--no-renames", "--encoding=UTF-8"]
@@ -244,6 +250,16 @@ class Repo:
                 paths=tuple(name for name in names.lstrip("\0\n").split("\0") if name),
             )
 
+    def log_lines(self, path: str | None = None, limit: int | None = None) -> Iterator[str]:
+        """The same commits as lines for a person, with colours: id, time, author, subject."""
+        if self.head() is None:
+            return
+        form = "%C(yellow)%h%C(reset)  %C(dim)%cd%C(reset)  %C(green)%<(16,trunc)%an%C(reset) %s"
+        args = ["log", "-z", "--color=always", f"--format={form}", "--encoding=UTF-8"]
+        args += ["--date=format-local:%Y-%m-%d %H:%M", *([f"-n{limit}"] if limit else [])]
+        out = self._git(*args, "--end-of-options", "HEAD", "--", *([path] if path else []))
+        yield from out.decode(errors="replace").rstrip("\0").split("\0")
+
     def diff(self, *revisions: str) -> str:
         """What ``git diff`` prints, for a person to read.
 
@@ -255,7 +271,7 @@ class Repo:
                 "diff", "--no-ext-diff", "--no-textconv", "--end-of-options", *revisions, "--"
             )
         except GitFailed as error:
-            raise StoreError(f"git diff: {one_line(error.text, 200)}") from None
+            raise StoreError(f"git diff: {_line(error.text, 200)}") from None
 
     def patch(self, commit: str) -> str:
         """The changed lines of one commit, without the lines around them."""
@@ -319,7 +335,7 @@ class Repo:
         lines = [f"tree {(tree or self._put('tree', b'')).hex()}"]
         lines += [f"parent {parent}"] if parent else []
         lines += [f"author {author.name} <{author.email}> {seconds}"]
-        lines += [f"committer {COMMITTER.name} <{COMMITTER.email}> {seconds}", "", message]
+        lines += [f"committer {COMMITTER} {seconds}", "", message]
         return self._put("commit", "\n".join(lines).encode(errors="replace")).hex()
 
     def _tree(self, old: str | None, files: Mapping[tuple[str, ...], Blob | None]) -> bytes | None:
@@ -378,13 +394,13 @@ class Repo:
 
     def _move_head(self, old: str | None, new: str, message: str) -> bool:
         """Compare-and-swap of the branch that HEAD is on; False when it had moved."""
-        note = one_line(message.split("\n", 1)[0], 100)
+        note = _line(message.split("\n", 1)[0], 100)
         try:
             self._git("update-ref", "-m", note, "HEAD", new, old or _NOTHING)
         except GitFailed as error:
             if self.head() != old:
                 return False
-            raise StoreError(f"Git cannot move the branch: {one_line(error.text, 200)}") from error
+            raise StoreError(f"Git cannot move the branch: {_line(error.text, 200)}") from error
         return True
 
     def _patiently(self, act: Callable[[], object]) -> None:
@@ -397,7 +413,7 @@ class Repo:
             except GitFailed as error:
                 lock = self.git_dir / "index.lock"
                 if "index.lock" not in error.text:
-                    raise StoreError(f"Git refused: {one_line(error.text, 200)}") from error
+                    raise StoreError(f"Git refused: {_line(error.text, 200)}") from error
                 if time.monotonic() > end:
                     raise StoreError(
                         f"Another git process holds {lock}. Let it finish; "
@@ -498,8 +514,16 @@ def _environment(root: Path, git_dir: Path) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     env |= {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(root), "LC_ALL": "C"}
     env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1"}
-    env |= {"GIT_COMMITTER_NAME": COMMITTER.name, "GIT_COMMITTER_EMAIL": COMMITTER.email}
+    name, email = COMMITTER.rstrip(">").split(" <")
+    env |= {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
     return env
+
+
+def _line(text: str, width: int) -> str:
+    """What git said, on one line; imported late, since the log needs no formats."""
+    from fsagent.formats import one_line
+
+    return one_line(text, width)
 
 
 def _ident(text: str) -> str:

@@ -11,8 +11,8 @@ from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, parse_config
 from fsagent.errors import AgentError, FsagentError
 from fsagent.formats import clean, load_yaml, one_line, parse_page
+from fsagent.layout import is_agents
 from fsagent.repo import Repo
-from fsagent.store import is_agents
 from fsagent.tools.memory import OFF_BY_DEFAULT, STANDARD
 
 GIT_ATTRIBUTES = """\

@@ -21,7 +21,7 @@ from pathlib import Path
 from fsagent.change import Adopted, Change
 from fsagent.clock import Clock
 from fsagent.config import AgentConfig, parse_config
-from fsagent.errors import AgentBusy, NotAnAgent, StoreError
+from fsagent.errors import AgentBusy, StoreError
 from fsagent.formats import (
     Page,
     format_message,
@@ -33,40 +33,15 @@ from fsagent.formats import (
     parse_page,
     parse_record,
 )
+from fsagent.layout import OURS, is_agents, require_agent
 from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
 from fsagent.repo import Blob, Repo
-
-OURS = ("agent.yaml", "system.md", "core", "archival", "recall", "files")
-"""What of a directory is the agent's: files and folders at its top."""
 
 TURN_PATIENCE = 30.0
 """Seconds that a turn waits for another one to end."""
 
 SEGMENT_RECORDS = 100
 SEGMENT_BYTES = 65_536
-
-
-def is_agents(path: str) -> bool:
-    """Whether ``path``, relative to the root, is one of the agent's own kinds of file.
-
-    Hidden files and editors' leavings (``x~``, ``#x#``, ``x.swp``) are nobody's memory.
-    """
-    parts = path.split("/")
-    name = parts[-1]
-    if any(part.startswith(".") for part in parts) or name.endswith(("~", ".swp", ".tmp")):
-        return False
-    if name.startswith("#") and name.endswith("#"):
-        return False
-    match parts:
-        case ["agent.yaml" | "system.md"]:
-            return True
-        case ["core" | "archival", _, *_]:
-            return name.endswith(".md")
-        case ["recall", _, *_]:
-            return name.endswith(".jsonl")
-        case ["files", _, *_]:
-            return True
-    return False
 
 
 class Store:
@@ -484,17 +459,6 @@ class Store:
                 time.sleep(wait)
                 wait = min(wait * 2, 0.05)
             yield
-
-
-def require_agent(root: Path) -> None:
-    """Raises NotAnAgent, with the remedy, unless ``root`` is an agent's directory."""
-    try:
-        found = (root / "agent.yaml").is_file()
-        why = "no agent.yaml" if root.is_dir() else "there is no such directory"
-    except OSError as error:
-        raise NotAnAgent(f"'{root}' cannot be looked into: {error.strerror}.") from error
-    if not found:
-        raise NotAnAgent(f"'{root}' is not an agent ({why}). Create one: fsagent init {root}")
 
 
 def _all_records(data: bytes) -> bool:

@@ -286,7 +286,7 @@ def test_status_diff_and_tools(shell: Shell) -> None:
         "notes    0\n"
         "recall   0 records\n"
         "branch   main\n"
-        "last     COMMIT  TIME  Tim  init: sarah\n"
+        "last     COMMIT  TIME  Tim              init: sarah\n"
         "edited   core/human.md  (committed with the next turn)\n"
     )
     assert shell.json("status", "sarah")["uncommitted"] == ["core/human.md"]

@@ -312,6 +312,17 @@ def test_replacements_that_were_not_meant(message: str, lines: list[str], choice
     assert decide.guard(choice, situation(message, *lines)) is None
 
 
+@pytest.mark.parametrize(
+    ("message", "line", "new"),
+    [
+        ("My car broke down again", "Drives a bicycle to work", "Drives a car to work"),
+        ("I work late on Tuesdays", "Works as a nurse", "Works late on Tuesdays"),
+    ],
+)
+def test_what_nobody_called_untrue_stays(message: str, line: str, new: str) -> None:
+    assert decide.guard(exchange(line, new), situation(message, line)) is None
+
+
 def test_a_correction_passes() -> None:
     meant = exchange("Lives in Madrid", "Lives in Porto")
     assert (

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fsagent.cli import chat, history, memory, models
+from fsagent.cli import bench, chat, history, memory, models
 from fsagent.cli.common import debug
 from fsagent.errors import FsagentError
 
@@ -49,6 +49,7 @@ for _command in (
     history.status,
     models.tools,
     models.model,
+    bench.bench,
     models.completion,
 ):
     cli.add_command(debug(_command))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import time
@@ -13,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fsagent.cli.common import as_json, directory, model_options, note_to_person, print_json, warn
-from fsagent.cli.output import commit_line, print_answer, tool_line, turn_json
 from fsagent.errors import FsagentError
-from fsagent.records import TextDelta, ToolResult, Turn, Warned
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
     from fsagent.llm import Client, Completion, Prompt
+    from fsagent.records import Turn
 
 HELP = """\
 /context        what the model is sent, and its size
@@ -52,6 +50,7 @@ def chat(
 ) -> None:
     """Talk to the agent in DIR. With TEXT, or text on standard input, it is one turn."""
     from fsagent.agent import Agent
+    from fsagent.cli.output import turn_json
 
     agent = Agent.open(directory, model=f"local:{gguf}" if gguf else model)
     said = " ".join(text)
@@ -82,6 +81,9 @@ def chat(
 
 def show_turn(agent: Agent, text: str) -> Turn | None:
     """One turn on the terminal: the reply as it comes, each tool call as a line."""
+    from fsagent.cli.output import tool_line
+    from fsagent.records import TextDelta, ToolResult, Turn, Warned
+
     turn = None
     fresh = True  # whether the cursor stands at the beginning of a line
     for event in agent.stream(text):
@@ -161,6 +163,7 @@ class _Conversation:
 
     def _history(self) -> Path:
         """Line editing and history, kept in the person's state directory, not in the agent's."""
+        import hashlib
         import readline
 
         key = hashlib.sha256(str(self.agent.root).encode("utf-8", "surrogateescape")).hexdigest()
@@ -172,6 +175,8 @@ class _Conversation:
         return path
 
     def _answer(self, line: str) -> None:
+        from fsagent.cli.output import turn_json
+
         if line.startswith("/"):
             self._command(*line[1:].split(maxsplit=1))
             return
@@ -183,6 +188,7 @@ class _Conversation:
 
     def _command(self, name: str = "", rest: str = "") -> None:
         from fsagent.cli.memory import edit_block
+        from fsagent.cli.output import print_answer
 
         agent = self.agent
         match name:
@@ -191,8 +197,8 @@ class _Conversation:
                 click.echo(found.render())
                 note_to_person("  ".join(f"{k} {v:,}" for k, v in found.tokens.items()))
             case "log":
-                for commit in agent.log(limit=20):
-                    click.echo(commit_line(commit))
+                for line in agent.store.repo.log_lines(limit=20):
+                    click.echo(line)
             case "diff":
                 click.echo(agent.diff(rest or self.before or "HEAD"))
             case "edit":

@@ -16,19 +16,20 @@ from fsagent.cli.common import as_json, directory, print_json, warn
 @as_json
 def log(directory: Path, path: str | None, limit: int | None, json_: bool) -> None:
     """Show what changed, newest first; with PATH (or a block's label) only there."""
-    from fsagent.cli.output import commit_json, commit_line
+    from fsagent.layout import require_agent
     from fsagent.repo import Repo
-    from fsagent.store import require_agent
 
     # Without Agent: reading the log needs neither the configuration nor the index.
     require_agent(directory)
     if path and not (directory / path).exists() and (directory / f"core/{path}.md").exists():
         path = f"core/{path}.md"
-    commits = Repo(directory).log(path, limit=limit)
+    repo = Repo(directory)
     if json_:
-        print_json([commit_json(commit) for commit in commits])
+        from fsagent.cli.output import commit_json
+
+        print_json([commit_json(commit) for commit in repo.log(path, limit=limit)])
     else:
-        click.echo_via_pager(f"{commit_line(commit)}\n" for commit in commits)
+        click.echo_via_pager(f"{line}\n" for line in repo.log_lines(path, limit))
 
 
 @click.command()
@@ -47,7 +48,7 @@ def diff(directory: Path, revisions: str) -> None:
 def status(directory: Path, json_: bool) -> None:
     """Show how the agent stands: memory, counts, last commit, hand edits not committed yet."""
     from fsagent.agent import Agent
-    from fsagent.cli.output import commit_json, commit_line
+    from fsagent.cli.output import commit_json
 
     agent = Agent.open(directory)
     config = agent.config
@@ -80,8 +81,8 @@ def status(directory: Path, json_: bool) -> None:
     click.echo(f"notes    {len(agent.notes):,}")
     click.echo(f"recall   {records:,} records")
     click.echo(f"branch   {agent.store.repo.branch() or 'none: HEAD is detached'}")
-    if last:
-        click.echo(f"last     {commit_line(last[0])}")
+    for line in agent.store.repo.log_lines(limit=1):
+        click.echo(f"last     {line}")
     for path in uncommitted:
         click.echo(f"edited   {path}  (committed with the next turn)")
     for text in agent.store.warnings:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from fsagent.cli.common import as_json, directory, note_to_person, print_json, warn
-from fsagent.cli.output import answer_json, print_answer
 from fsagent.errors import StoreError
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @directory
-@click.option("--from", "template", metavar="TEMPLATE", help="A directory to copy, or an example.")
+@click.option("--from", "template", metavar="TEMPLATE", help="A directory to copy.")
 @click.option("--name", default="", help="The agent's name; by default that of DIR.")
 @click.option("--model", default="", help="The model to talk to, kept in agent.yaml.")
 @click.option("--human", default="", metavar="TEXT", help="What it knows about you.")
@@ -190,6 +189,7 @@ def search(
 ) -> None:
     """Find notes, messages and blocks by their words."""
     from fsagent.agent import Agent
+    from fsagent.cli.output import answer_json, print_answer
     from fsagent.clock import day
 
     kinds = {"recall": ("record",), "notes": ("note",), "blocks": ("block",)}

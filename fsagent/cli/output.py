@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fsagent.cli.common import note_to_person
+from fsagent.clock import moment
 from fsagent.formats import one_line, usage_json
-from fsagent.records import Answer, Commit, Hit, ToolCall, ToolResult, Turn
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
+    from fsagent.records import Answer, Commit, Hit, ToolCall, ToolResult, Turn
 
 
 def turn_json(turn: Turn) -> dict[str, Any]:
@@ -78,18 +80,6 @@ def commit_json(commit: Commit) -> dict[str, Any]:
     }
 
 
-def commit_line(commit: Commit) -> str:
-    """A commit as one line: id, time, author, what it did."""
-    when = commit.ts[:16].replace("T", " ")
-    parts = (
-        click.style(commit.commit[:7], fg="yellow"),
-        click.style(when, dim=True),
-        click.style(one_line(commit.author, 20), fg="green"),
-        commit.subject,
-    )
-    return "  ".join(parts)
-
-
 def answer_json(answer: Answer) -> dict[str, Any]:
     """An answer as ``search --json`` prints it."""
     return {
@@ -123,16 +113,12 @@ def print_answer(agent: Agent, answer: Answer) -> None:
     if not answer.hits:
         click.echo("Nothing found.")
     if answer.uncommitted:
-        from fsagent.cli.common import note_to_person
-
         names = ", ".join(answer.uncommitted[:5])
         more = f" and {len(answer.uncommitted) - 5} more" if len(answer.uncommitted) > 5 else ""
         note_to_person(f"Not searched yet, since they are not committed: {names}{more}")
 
 
 def _where(agent: Agent, hit: Hit) -> str:
-    from fsagent.clock import moment
-
     doc = hit.doc
     when = moment(doc.ts)
     date = f"{when.astimezone(agent.config.zone):%Y-%m-%d %H:%M}" if when else ""

@@ -534,8 +534,10 @@ def _guard_replace(choice: Choice, situation: Situation) -> Choice | None:
     new = _unmarked(new)
     if words.plain(new) == words.plain(old) or _known(new, situation.blocks):
         return None
-    if not words.corrects(message) and not words.missing(old, new):
-        return None  # it only adds to the line: that is an addition
+    if not words.corrects(message) and not (
+        words.states_anew(old, message) and words.missing(old, new)
+    ):
+        return None  # nothing says that the line is no longer true
     about = words.content(old)
     by_value = set(about[1:] or about) & set(words.shared(old, message))
     if not _same_key(old, new) and not (words.corrects(message) and by_value):

@@ -54,7 +54,7 @@ _CONCEPTS = {
     "study": "study studies studied studying student university college school studiere studiert "
     "studium universitat schule uni estudio estudia universidad escuela etudie etudes universite "
     "ecole studeer studeert studie universiteit school studio studia",
-    "car": "car cars auto wagen coche carro voiture drive drives fahre fahrt macchina rijd rijdt",
+    "car": "car cars auto wagen coche carro voiture macchina",
     "time": "timezone zeitzone zona",
     "wake": "wake wakes stehe aufstehen levanto leve sta",
     "length": "short shorter brief long longer concise kurz kurzer lang ausfuhrlich breve corto "
@@ -119,8 +119,11 @@ _GENERIC = frozenset(
 )
 """Words that say nothing about the subject; how much somebody likes it says nothing, either."""
 
-_SINGLE = frozenset({"live", "name", "age", "work", "phone", "email", "diet", "study", "car"})
+_SINGLE = frozenset({"live", "name", "age", "work", "phone", "email", "diet", "study"})
 """Concepts of which one person mostly has one: a new value takes the place of the old."""
+
+_FIXED = frozenset({"live", "name", "age", "phone", "email"})
+"""Of these, to state a value is to correct the old one, even where nobody says *now*."""
 
 _BROAD = frozenset({"drink", "eat"})
 """Concepts so wide that sharing one says nothing: what one eats is not what one cooks."""
@@ -394,6 +397,14 @@ def asks_for_fact(text: str) -> bool:
     """Whether ``text`` is one question after a name, a place, a time: none for advice."""
     flat = plain(text)
     return only_asks(text) and _FACT_ASKED.match(flat) is not None and not _ADVICE.search(flat)
+
+
+def states_anew(fact: str, message: str) -> bool:
+    """Whether ``message`` can only replace ``fact``: the same "Key:", or what one has one of."""
+    key, colon, _ = fact.partition(":")
+    if colon and shared(key, message):
+        return True
+    return bool(concepts(fact) & concepts(message) & _FIXED)
 
 
 def sets_rule(text: str) -> bool:
