@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,14 +40,29 @@ conversation."""
 
 @dataclass(frozen=True)
 class Context:
-    """What a model is sent, with its size in tokens by part.
+    """What a model is sent, and its size in tokens by part.
 
     ``dropped`` counts the records that did not fit the window.
     """
 
     prompt: Prompt
-    tokens: dict[str, int]
+    window: int
+    count: Count
     dropped: int = 0
+
+    @cached_property
+    def tokens(self) -> dict[str, int]:
+        """Tokens of the instructions, the tools' schemas, core memory and recall; their sum; and
+        the window. Counted when asked for: a turn that surely fits needs no vocabulary."""
+        first, *said = self.prompt.messages
+        memory = core_memory(self.prompt.blocks)
+        spent = {
+            "system": self.count(str(first["content"]).replace(memory, "")),
+            "tools": count_tools(self.count, self.prompt.tools),
+            "blocks": self.count(memory),
+            "recall": sum(count_message(self.count, message) for message in said),
+        }
+        return {**spent, "total": sum(spent.values()), "window": self.window}
 
     def render(self) -> str:
         """The messages as one text, for a person to read."""
@@ -103,14 +119,7 @@ def assemble(
         turns, dropped = _fitting(turns, first, tools, room, count, zone)
     kept = [record for turn in reversed(turns) for record in turn]
     messages = (first, *_messages(kept, zone))
-    spent = {
-        "system": count(instructions) + count(counts),
-        "tools": count_tools(count, tools),
-        "blocks": count(memory),
-        "recall": sum(count_message(count, message) for message in messages[1:]),
-    }
-    tokens = {**spent, "total": sum(spent.values()), "window": window}
-    return Context(Prompt(messages, tuple(tools), tuple(blocks)), tokens, dropped)
+    return Context(Prompt(messages, tuple(tools), tuple(blocks)), window, count, dropped)
 
 
 def _fitting(

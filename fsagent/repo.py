@@ -280,11 +280,16 @@ class Repo:
             *("--end-of-options", commit),
         )
 
-    def outer(self) -> Path | None:
-        """The repository that this one lies inside, if any."""
+    def outer(self) -> tuple[Path, bool] | None:
+        """The repository that this one lies inside, and whether that one ignores it; or None."""
         for parent in self.root.parents:
             if (parent / ".git").exists():
-                return parent
+                env = {k: v for k, v in self._env.items() if not k.startswith("GIT_")}
+                try:
+                    _run(["git", "check-ignore", "-q", "--", str(self.root)], env, parent)
+                except GitFailed:
+                    return parent, False
+                return parent, True
         return None
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────

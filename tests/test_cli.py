@@ -464,17 +464,6 @@ class Terminal:
         self.screen = ""
         os.write(self.fd, text.encode())
 
-    def interrupt_prompt(self) -> None:
-        """Ctrl-C at the prompt. Readline may not listen yet, so it is typed until it is heard."""
-        for _ in range(40):
-            self.type("\x03")
-            ready, _, _ = select.select([self.fd], [], [], 0.5)
-            if ready:
-                self.screen += os.read(self.fd, 65536).decode(errors="replace")
-                if "you> " in plain(self.screen):
-                    return
-        raise AssertionError("the prompt did not come back")
-
     def end(self) -> int:
         while True:
             try:
@@ -498,7 +487,6 @@ def test_a_conversation_in_a_terminal(shell: Shell) -> None:
     assert '· core_memory_append(label="human", content="x") COMMIT\nYes.\n\nyou> ' in (
         terminal.until("\n\nyou> ")
     )
-    terminal.interrupt_prompt()
     terminal.type("/diff\n")
     assert "+x" in terminal.until("\n\nyou> ")
     terminal.type("\x1b[A")  # the arrow brings the last line back

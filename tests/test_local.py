@@ -153,6 +153,8 @@ class Gbnf:
         ("I hate early meetings", "Drinks green tea", False),
         ("I don't drink alcohol", "Drinks green tea", False),
         ("I can't eat gluten", "Enjoys cooking Thai food", False),
+        ("My brother moved to Chicago", "Has two brothers", False),
+        ("Forget that I have two brothers", "Has two brothers", True),
         ("I've switched from tea to coffee", "Drinks green tea", True),
         ("My favourite food is sushi", "Favourite food: pizza", True),
         ("My favourite colour is blue", "Favourite food: pizza", False),
@@ -317,6 +319,7 @@ def test_replacements_that_were_not_meant(message: str, lines: list[str], choice
     [
         ("My car broke down again", "Drives a bicycle to work", "Drives a car to work"),
         ("I work late on Tuesdays", "Works as a nurse", "Works late on Tuesdays"),
+        ("My job is no longer in Rome", "Works in Rome", "Works in Milan"),
     ],
 )
 def test_what_nobody_called_untrue_stays(message: str, line: str, new: str) -> None:

@@ -35,7 +35,9 @@ def test_an_agent_inside_another_repository_has_its_own(tmp_path: Path, make: Ma
     agent.chat("hi")
     assert git(outer, "log", "--all", "--oneline") == ""
     assert len(subjects(agent)) == 3
-    assert agent.store.repo.outer() == outer
+    assert agent.store.repo.outer() == (outer, False)
+    (outer / ".gitignore").write_text("sarah/\n")
+    assert agent.store.repo.outer() == (outer, True)
 
 
 def test_inherited_variables_do_not_redirect_git(

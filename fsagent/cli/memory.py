@@ -33,9 +33,11 @@ def init(
     )
     outer = agent.store.repo.outer()
     if outer:
+        around, ignored = outer
+        advice = "" if ignored else f" (you may want to add {directory.name}/ to its .gitignore)"
         note_to_person(
-            f"{directory} lies inside the repository {outer} and has its own; "
-            f"that one is left alone (you may want to add {directory.name}/ to its .gitignore)."
+            f"{directory} lies inside the repository {around} and has its own; "
+            f"that one is left alone{advice}."
         )
     click.echo(f"{agent.name} lives in {directory}. Talk to it: fsagent chat {directory}")
     agent.close()

@@ -544,6 +544,9 @@ def _guard_replace(choice: Choice, situation: Situation) -> Choice | None:
         return None
     if not words.numbers(new) <= words.numbers(message) | words.numbers(old):
         return None
+    added = set(words.words(new)) - set(words.words(old))
+    if added and not any(words.alike(a, w) for a in added for w in words.words(message)):
+        return None  # a value that the message does not name
     merged = keep_other_facts(old, new, message)
     if merged is None or len(merged) - len(old) > block.left:
         return None

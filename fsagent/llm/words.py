@@ -511,9 +511,11 @@ def _subject_shared(fact: str, message: str) -> bool:
     key, colon, _ = fact.partition(":")
     if colon and shared(key, message):
         return True
+    # "My brother moved" is about the brother, not about "Has two brothers".
+    common = [w for w in common if w not in _RELATION_OF or forgets(message)]
     about = content(fact)
     if len(about) == 1:
-        return True
+        return bool(common)
     return any(not _CONCEPT_OF.get(w, frozenset()) & _BROAD for w in common if w != about[0])
 
 
