@@ -1,12 +1,20 @@
-"""Writes the pages of docs/ that are made from the program: cli.md and tools.md.
+"""Writes what in docs/ is made from the program.
 
-    python docs/make.py
+    python docs/make.py               cli.md and tools.md; a test fails when they are not up to date
+    python docs/make.py transcript    transcript.md: six turns with the embedded model, as they come
+    python docs/make.py picture       picture.svg: a session on a terminal, with the embedded model
 
-A test fails when they are not what the program says.
+The last two need the weights (fsagent model pull) and are written as they come out, right or wrong.
 """
 
 from __future__ import annotations
 
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -58,8 +66,103 @@ def tools() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+SIX_TURNS = (
+    "I am allergic to peanuts.",
+    "My brother Jonas lives in Hamburg.",
+    "Jonas has moved to Bremen.",
+    "Note down: the plumber comes on Thursday at 9, his name is Stan.",
+    "Where does my brother live?",
+    "When does the plumber come, and what is his name?",
+)
+
+
+def run(folder: Path, command: str, said: str = "") -> str:
+    """What a command prints, on both its outputs, in the order in which it prints it."""
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, input=said, stdout=-1, stderr=-2, text=True
+    )
+    return done.stdout.replace(str(folder), ".")
+
+
+def transcript() -> str:
+    """Six typed turns, what they left in the files, and in the log."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        example = DOCS.parent / "agents_example/personal-assistant"
+        run(folder, f"fsagent init wren --from {example}")
+        said = "".join(f"{line}\n" for line in SIX_TURNS)
+        parts = [
+            "# The embedded model, as it really answers",
+            MADE.replace("make.py", "make.py transcript"),
+            "Two facts, a correction, a note and two questions, typed to a fresh agent made from "
+            "`agents_example/personal-assistant`, as `make chat` does it. Nothing is left out and "
+            "nothing mended; `python docs/make.py transcript` makes the page again.",
+            "## The conversation",
+            "```text\n" + run(folder, "fsagent chat wren -i --model local", said).strip() + "\n```",
+            "## What it left",
+        ]
+        for command in (
+            "fsagent show wren human",
+            "fsagent note wren",
+            "fsagent log wren",
+            "git -C wren status --short",
+            "git -C wren show --format=%an%n%s%n%n%b HEAD~2 -- core archival",
+        ):
+            parts.append(
+                f"```text\n$ {command}\n{run(folder, command)}```".replace("\n\n```", "\n```")
+            )
+        return "\n\n".join(parts) + "\n"
+
+
+def picture() -> str:
+    """A session on a pseudo-terminal, as an SVG (drawn by rich)."""
+    from rich.console import Console
+    from rich.text import Text
+
+    folder = Path(tempfile.mkdtemp())
+    session = (
+        'fsagent init sarah --human "Name: Tim"',
+        'fsagent chat sarah --model local "I live in Utrecht."',
+        'fsagent chat sarah --model local "I have moved to Ghent."',
+        'fsagent chat sarah --model local "Note down: Ada gets half a tablet on Mondays."',
+        "fsagent log sarah",
+        "git -C sarah diff -U0 HEAD~4 -- core",
+    )
+    console = Console(record=True, width=96, file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115
+    for command in session:
+        console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
+        screen = bytearray()
+
+        def read(fd: int, screen: bytearray = screen) -> bytes:
+            data = os.read(fd, 65536)
+            screen.extend(data)
+            return data
+
+        home = os.getcwd()
+        os.chdir(folder)
+        os.environ |= {
+            "PAGER": "cat",
+            "GIT_PAGER": "cat",
+            "COLUMNS": "96",
+            "TERM": "xterm-256color",
+        }
+        pty.spawn(["bash", "-c", command], read)
+        os.chdir(home)
+        text = screen.decode().replace("\r\n", "\n").replace("\x1b[m", "\x1b[0m").rstrip()
+        if text:
+            console.print(Text.from_ansi(text))
+    shutil.rmtree(folder)
+    return console.export_svg(title="fsagent")
+
+
 PAGES = {"cli.md": commands, "tools.md": tools}
 
 if __name__ == "__main__":
-    for name, make in PAGES.items():
-        (DOCS / name).write_text(make())
+    match sys.argv[1:]:
+        case ["transcript"]:
+            (DOCS / "transcript.md").write_text(transcript())
+        case ["picture"]:
+            (DOCS / "picture.svg").write_text(picture())
+        case _:
+            for name, make in PAGES.items():
+                (DOCS / name).write_text(make())

@@ -219,7 +219,7 @@ class Agent:
         window = config.context_window or (client and client.context_window) or DEFAULT_WINDOW
         if client and client.context_window:
             window = min(window, client.context_window)
-        count = getattr(client, "count", None) or counter(client.model if client else "")
+        count = (client and client.count) or counter(client.model if client else "")
         return assemble(
             system=self.store.system(),
             blocks=list(self.store.blocks().values()),
@@ -332,9 +332,8 @@ class Agent:
     def close(self) -> None:
         """End the processes and connections that this agent keeps."""
         self.store.repo.close()
-        close = getattr(self._client, "close", None)
-        if close:
-            close()
+        if self._client:
+            self._client.close()
 
 
 class Blocks(Mapping[str, Block]):

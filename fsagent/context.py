@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 from fsagent.clock import moment
 from fsagent.formats import tool_call_json
-from fsagent.llm import Message, Prompt, Schema
+from fsagent.llm import Count, Message, Prompt, Schema
 from fsagent.records import Block, Record
-from fsagent.tokens import Count, at_most, count_message, count_tools
+from fsagent.tokens import at_most, count_message, count_tools
 
 REPLY_SHARE = 0.25
 """The part of the window that is kept free for the reply, up to 4,096 tokens."""

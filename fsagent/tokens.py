@@ -11,18 +11,15 @@ import gzip
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from fsagent.llm import Message, Schema
+from fsagent.llm import Count, Message, Schema
 
 if TYPE_CHECKING:
     import tiktoken
-
-Count = Callable[[str], int]
-"""A text's length in tokens."""
 
 MESSAGE_OVERHEAD = 4
 """Tokens that a chat template spends on each message, about (OpenAI's cookbook: 3 and a role)."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fsagent.errors import ModelError
-from fsagent.llm import Completion, Prompt, decide, local, reply, words
+from fsagent.llm import Completion, Prompt, decide, guards, local, reply, words
 from fsagent.llm.decide import Candidate, Choice, Situation, Tool
 from fsagent.llm.engine import End
 from fsagent.llm.local import LocalClient
@@ -230,13 +230,13 @@ def test_a_rule_for_later_is_not_just_answered() -> None:
 
 def test_adding_to_a_line_is_an_addition() -> None:
     here = situation("I like cooking with garlic", "Enjoys cooking")
-    assert decide.guard(exchange("Enjoys cooking", "Enjoys cooking with garlic"), here) is None
+    assert guards.guard(exchange("Enjoys cooking", "Enjoys cooking with garlic"), here) is None
 
 
 def test_a_value_named_in_the_message_is_exchanged() -> None:
     meant = exchange("Lives in Lyon", "Lives in Toulouse")
     here = situation("I'm not in Lyon anymore, Toulouse now", "Lives in Lyon")
-    assert decide.guard(meant, here) == meant
+    assert guards.guard(meant, here) == meant
 
 
 def test_read_only_blocks_are_never_offered() -> None:
@@ -311,7 +311,7 @@ def test_any_memory_makes_a_grammar_that_can_be_read(lines: list[str], message: 
     ],
 )  # fmt: skip
 def test_replacements_that_were_not_meant(message: str, lines: list[str], choice: Choice) -> None:
-    assert decide.guard(choice, situation(message, *lines)) is None
+    assert guards.guard(choice, situation(message, *lines)) is None
 
 
 @pytest.mark.parametrize(
@@ -323,19 +323,19 @@ def test_replacements_that_were_not_meant(message: str, lines: list[str], choice
     ],
 )
 def test_what_nobody_called_untrue_stays(message: str, line: str, new: str) -> None:
-    assert decide.guard(exchange(line, new), situation(message, line)) is None
+    assert guards.guard(exchange(line, new), situation(message, line)) is None
 
 
 def test_a_correction_passes() -> None:
     meant = exchange("Lives in Madrid", "Lives in Porto")
     assert (
-        decide.guard(meant, situation("I moved to Porto", "Cat: Ada", "Lives in Madrid")) == meant
+        guards.guard(meant, situation("I moved to Porto", "Cat: Ada", "Lives in Madrid")) == meant
     )
 
 
 def test_the_other_facts_of_a_line_stay() -> None:
     here = situation("I've moved to Hamburg", "Lives in Berlin, works as a nurse")
-    made = decide.guard(exchange("Lives in Berlin, works as a nurse", "Lives in Hamburg"), here)
+    made = guards.guard(exchange("Lives in Berlin, works as a nurse", "Lives in Hamburg"), here)
     assert made == exchange(
         "Lives in Berlin, works as a nurse", "Lives in Hamburg, works as a nurse"
     )
@@ -343,16 +343,16 @@ def test_the_other_facts_of_a_line_stay() -> None:
 
 def test_forgetting_a_line_leaves_no_gap() -> None:
     here = situation("forget that I like karaoke", "Name: Sam", "Likes karaoke", "Vegetarian")
-    made = decide.guard(exchange("Likes karaoke", ""), here)
+    made = guards.guard(exchange("Likes karaoke", ""), here)
     assert made == exchange("Likes karaoke\n", "")
 
 
 def test_only_the_one_line_is_replaced() -> None:
-    here = situation("My cat is called Bo now", "Wildcat fan", "cat")
-    made = decide.guard(exchange("cat", "cat: Bo"), here)
+    here = situation("My car is a Kia now", "Racecar fan", "car")
+    made = guards.guard(exchange("car", "car: Kia"), here)
     assert made is not None
     old, new = str(made.arguments["old_content"]), str(made.arguments["new_content"])
-    assert here.blocks[1].text.replace(old, new) == "Wildcat fan\ncat: Bo"
+    assert here.blocks[1].text.replace(old, new) == "Racecar fan\ncar: Kia"
 
 
 @given(st.lists(st.text(alphabet="ab c", max_size=6), min_size=1, max_size=6))
@@ -371,69 +371,69 @@ def test_a_span_hits_its_line_and_no_other(rows: list[str]) -> None:
 
 def test_an_addition_is_the_messages_own() -> None:
     here = situation("Remember that my locker code is 4711", "Name: Sam")
-    assert decide.guard(append("Locker code 4711"), here) == append("Locker code 4711")
+    assert guards.guard(append("Locker code 4711"), here) == append("Locker code 4711")
     # A number or a subject of its own: the user's words are kept instead.
     for invented in ("Locker code 4712", "Allergic to hazelnuts"):
-        assert decide.guard(append(invented), here) == append("My locker code is 4711")
+        assert guards.guard(append(invented), here) == append("My locker code is 4711")
 
 
 def test_what_is_known_is_not_added_again() -> None:
-    assert decide.guard(append("Likes tea."), situation("I like tea", "- likes tea")) is None
+    assert guards.guard(append("Likes tea."), situation("I like tea", "- likes tea")) is None
 
 
 def test_a_list_stays_a_list() -> None:
     here = situation("I like tea", "- Name: Sam", "- Vegan")
-    assert decide.guard(append("Likes tea"), here) == append("- Likes tea")
+    assert guards.guard(append("Likes tea"), here) == append("- Likes tea")
 
 
 def test_a_fact_about_the_user_is_no_trait_of_the_agent() -> None:
     here = situation("Je déteste les réunions")
-    assert decide.guard(append("Déteste les réunions", "persona"), here) == append(
+    assert guards.guard(append("Déteste les réunions", "persona"), here) == append(
         "Déteste les réunions"
     )
     here = situation("Answer me in Italian")
     made = append("Answer in Italian", "persona")
-    assert decide.guard(made, here) == made
+    assert guards.guard(made, here) == made
 
 
 def test_a_full_block_makes_it_a_note() -> None:
     full = block("x" * 95, limit=100)
     here = Situation("I like green tea", (full,), ALL)
-    assert decide.guard(append("Likes green tea"), here) == note("Likes green tea")
+    assert guards.guard(append("Likes green tea"), here) == note("Likes green tea")
     here = Situation("I like green tea", (full,), ALL - {decide.NOTE})
-    assert decide.guard(append("Likes green tea"), here) is None
+    assert guards.guard(append("Likes green tea"), here) is None
 
 
 def test_a_long_note_is_kept_word_for_word() -> None:
     recipe = "Write this down: " + "Take 3 eggs and beat them.\n" * 20
     here = situation(recipe)
     assert Gbnf(decide.grammar(here)).accepts('{"tool": "archival_memory_insert"}')
-    made = decide.guard(Choice(decide.NOTE, {}), here)
+    made = guards.guard(Choice(decide.NOTE, {}), here)
     assert made == note(recipe.removeprefix("Write this down: ").strip())
 
 
 def test_nothing_is_done_twice() -> None:
     done = (append("Likes tea"),)
     here = situation("I like tea and I have a cat named Ada", "Likes tea", done=done)
-    assert decide.may_go_on(here)
-    assert decide.guard(append("Likes tea"), here) is None
-    assert decide.guard(append("Likes the tea"), here) is None
-    assert decide.guard(append("Cat named Ada"), here) == append("Cat named Ada")
+    assert guards.may_go_on(here)
+    assert guards.guard(append("Likes tea"), here) is None
+    assert guards.guard(append("Likes the tea"), here) is None
+    assert guards.guard(append("Cat named Ada"), here) == append("Cat named Ada")
     assert here.candidates == ()
     over = situation(here.message, done=(*done, append("Has a cat named Ada")))
-    assert not decide.may_go_on(over)
-    assert not decide.may_go_on(situation("one two three four", done=(append("x"),) * 3))
+    assert not guards.may_go_on(over)
+    assert not guards.may_go_on(situation("one two three four", done=(append("x"),) * 3))
 
 
 def test_near_synonyms_stand_in_where_they_are_all_there_is() -> None:
     here = situation("I like tea", on=frozenset({decide.INSERT, decide.EXCHANGE}))
-    made = decide.settle(append("Likes tea"), here)
+    made = guards.settle(append("Likes tea"), here)
     assert made.tool == "memory_insert"
     assert made.arguments == {"label": "human", "new_string": "Likes tea", "insert_line": -1}
-    assert decide.unsettle(made) == append("Likes tea")
-    made = decide.settle(exchange("a", "b"), here)
+    assert guards.unsettle(made) == append("Likes tea")
+    made = guards.settle(exchange("a", "b"), here)
     assert made.tool == "memory_replace"
-    assert decide.unsettle(made) == exchange("a", "b")
+    assert guards.unsettle(made) == exchange("a", "b")
 
 
 # --- Replies ---

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -60,11 +60,13 @@ def chat(
             raise click.UsageError("There is no text to say: give it as TEXT or standard input.")
     client = agent.client
     if "--debug" in sys.argv:
-        agent = Agent.open(directory, _Traced(client))
+        _traced(client)
     note_to_person(f"{agent.name} · model {client.model} ({agent.chosen})")
-    about = getattr(client, "about", "")
-    if about and not said:
-        note_to_person(about)
+    if client.about and not said:
+        note_to_person(client.about)
+    if client.slow_start:
+        note_to_person(client.slow_start)
+        client.prepare()
     try:
         if not said:
             _Conversation(agent, json_).run()
@@ -217,25 +219,20 @@ class _Conversation:
                 click.echo(f"There is no command /{name}.\n{HELP}")
 
 
-class _Traced:
+def _traced(client: Client) -> Client:
     """A client that shows on standard error what it is sent and how long the answer takes."""
+    real = client.complete
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self.model = client.model
-        self.context_window = client.context_window
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def complete(self, prompt: Prompt) -> Iterator[str | Completion]:
-        """See ``Client.complete``."""
+    def complete(prompt: Prompt) -> Iterator[str | Completion]:
         request = {"messages": prompt.messages, "tools": [t["function"] for t in prompt.tools]}
         click.echo(json.dumps(request, ensure_ascii=False, indent=2), err=True)
         start = time.perf_counter()
         first = 0.0
-        for part in self._client.complete(prompt):
+        for part in real(prompt):
             first = first or time.perf_counter() - start
             yield part
         total = time.perf_counter() - start
         click.echo(f"[first piece after {first:.2f} s, whole after {total:.2f} s]", err=True)
+
+    client.complete = complete  # type: ignore[method-assign]
+    return client

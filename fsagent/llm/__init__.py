@@ -7,9 +7,10 @@ means is decided in ``choose``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from fsagent.records import Block, ToolCall, Usage
 
@@ -18,6 +19,10 @@ Message = Mapping[str, Any]
 
 Schema = Mapping[str, Any]
 """One tool as OpenAI shapes it: a function with name, description, parameters."""
+
+
+Count = Callable[[str], int]
+"""A text's length in tokens."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,37 @@ class Completion:
     finish: str = "stop"
 
 
-class Client(Protocol):
-    """A source of completions."""
+class Client(ABC):
+    """A source of completions. A new one is a class with ``complete``; the rest has defaults."""
 
     model: str
     """The name that recall and commits record."""
 
-    context_window: int | None
+    context_window: int | None = None
     """Tokens that fit in one call, or None where only agent.yaml can say."""
 
+    about: str = ""
+    """What a person should know before the first turn."""
+
+    @abstractmethod
     def complete(self, prompt: Prompt) -> Iterator[str | Completion]:
         """Yield the text in pieces as it comes, then one Completion.
 
         Raises ModelError, with a sentence for the person, when there is no completion to be had.
         """
-        ...
+
+    @property
+    def slow_start(self) -> str:
+        """Why ``prepare`` may take a while, for the person who waits; "" when it does not."""
+        return ""
+
+    def prepare(self) -> None:  # noqa: B027 - most clients need none
+        """Do what the first call would otherwise wait for."""
+
+    @property
+    def count(self) -> Count | None:
+        """The model's own token counter, where it has one."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most clients keep nothing
+        """Give back what is kept: connections, memory, processes."""

@@ -14,12 +14,12 @@ import re
 import secrets
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fsagent.errors import ModelError
-from fsagent.llm import Completion, Message, Prompt, decide, reply, words
+from fsagent.llm import Client, Completion, Count, Message, Prompt, decide, guards, reply, words
 from fsagent.llm.decide import Choice, Situation
 from fsagent.llm.engine import CONTEXT, End, Engine, LlamaEngine
 from fsagent.records import ToolCall, Usage
@@ -86,10 +86,11 @@ class Turn:
         return any(s.choice.tool in decide.SEARCHES for s in self.steps)
 
 
-class LocalClient:
+class LocalClient(Client):
     """A small model that runs in this process."""
 
-    context_window: int | None = CONTEXT
+    context_window = CONTEXT
+    about = INTRODUCTION
 
     def __init__(
         self, path: Path, *, name: str, cache_dir: Path, threads: int | None = None
@@ -119,9 +120,9 @@ class LocalClient:
         situation = situate(turn, prompt)
         spent = Usage()
         if self._decides(turn, situation):
-            choice, spent = self._decide(engine, situation)
+            choice, spent = self._decide_parts(engine, situation)
             if choice.tool != decide.REPLY:
-                yield self._calling([decide.settle(choice, situation)], spent)
+                yield self._calling([guards.settle(choice, situation)], spent)
                 return
         searches = searching(turn, situation)
         if searches:
@@ -129,9 +130,25 @@ class LocalClient:
             return
         yield from self._reply(engine, facts(turn, prompt), spent)
 
-    def count(self, text: str) -> int:
-        """Tokens of ``text``, by the model's own tokenizer. Raises ModelError as ``complete``."""
-        return self._ready().count(text)
+    @property
+    def count(self) -> Count:
+        """Tokens by the model's own tokenizer. Calling it raises ModelError as ``complete``."""
+        return lambda text: self._ready().count(text)
+
+    @property
+    def slow_start(self) -> str:
+        """Loading takes seconds; computing the constant prompts, once a machine, half a minute."""
+        if self._engine is not None:
+            return ""
+        first = "" if any(self._cache.glob("*.slot")) else ", and the first time half a minute"
+        return f"Loading the model: this takes a few seconds{first} …"
+
+    def prepare(self) -> None:
+        """Load the model and have the beginnings of its prompts computed."""
+        engine = self._ready()
+        self._begin(engine, _DECIDING, _deciding())
+        self._begin(engine, _ANSWERING, _beginning(reply.ANSWER, reply.ANSWERS))
+        self._begin(engine, _ACKNOWLEDGING, _beginning(reply.ACKNOWLEDGE, reply.ACKNOWLEDGEMENTS))
 
     # --- The steps of a call ---
 
@@ -146,12 +163,30 @@ class LocalClient:
             return False
         if not last.good:
             return len(turn.failures) == 1
-        return decide.may_go_on(situation)
+        return guards.may_go_on(situation)
 
-    def _decide(self, engine: Engine, situation: Situation) -> tuple[Choice, Usage]:
+    def _decide_parts(self, engine: Engine, situation: Situation) -> tuple[Choice, Usage]:
+        """Decide on each part of the message that asks for something of its own, in order.
+
+        What an earlier step has taken up is passed over; so steps are chained here and not by the
+        model.
+        """
+        parts = words.requests(situation.message)
+        spent = Usage()
+        for part in parts:
+            if len(parts) > 1 and len(guards.uncovered(part, situation.done)) < 2:
+                continue
+            choice, usage = self._decide(engine, replace(situation, message=part))
+            spent += usage
+            if choice.tool != decide.REPLY:
+                return choice, spent
+        return Choice(decide.REPLY, {}), spent
+
+    def _decide(
+        self, engine: Engine, situation: Situation, *, second_look: bool = False
+    ) -> tuple[Choice, Usage]:
         """Ask the model until a choice passes the guards; each refusal narrows what is offered."""
-        examples = [(question, decide.write(answer)) for question, answer in decide.EXAMPLES]
-        beginning = _beginning(decide.SYSTEM, examples)
+        beginning = _deciding()
         self._begin(engine, _DECIDING, beginning)
         spent = Usage()
         while not decide.forced(situation):
@@ -161,7 +196,7 @@ class LocalClient:
                 engine.template([*beginning, question]),
                 slot=_DECIDING,
                 limit=_DECISION_TOKENS,
-                grammar=decide.grammar(situation),
+                grammar=decide.grammar(situation, can_reply=not second_look),
             ):
                 if isinstance(piece, str):
                     text += piece
@@ -170,11 +205,32 @@ class LocalClient:
             choice = decide.read(text)
             if choice is None:
                 break
-            allowed = decide.guard(choice, situation)
+            allowed = guards.guard(choice, situation)
+            if allowed is not None and allowed.tool == decide.APPEND and not second_look:
+                other, usage = self._second_look(engine, situation)
+                return other or allowed, spent + usage
             if allowed is not None:
                 return allowed, spent
-            situation = decide.narrowed(situation, choice.tool)
+            situation = guards.narrowed(situation, choice.tool)
         return Choice(decide.REPLY, {}), spent
+
+    def _second_look(self, engine: Engine, situation: Situation) -> tuple[Choice | None, Usage]:
+        """Where the message corrects something that a line names, ask which line it changes.
+
+        The model tends to add the correction and to leave the old line as it is. What comes of the
+        second look is taken only if it exchanges just what the message names.
+        """
+        said = situation.message
+        if not words.corrects(said) or not any(
+            words.named(each.line, said) for each in situation.candidates
+        ):
+            return None, Usage()
+        only = replace(situation, without=situation.without | {decide.APPEND, decide.NOTE})
+        choice, usage = self._decide(engine, only, second_look=True)
+        if choice.tool != decide.REPLACE:
+            return None, usage
+        old, new = (str(choice.arguments[name]) for name in ("old_content", "new_content"))
+        return (choice if guards.exchanges(old, new, said) else None), usage
 
     def _calling(self, choices: Sequence[Choice], spent: Usage) -> Completion:
         calls = tuple(
@@ -288,7 +344,7 @@ def read_turn(prompt: Prompt) -> Turn:
         calls += 1
         for call in m.get("tool_calls") or ():
             function = call["function"]
-            choice = decide.unsettle(Choice(str(function["name"]), _arguments(function)))
+            choice = guards.unsettle(Choice(str(function["name"]), _arguments(function)))
             text = results.get(str(call.get("id")), "")
             steps.append(Step(choice, text, _succeeded(choice, text, prompt)))
     return Turn(message, now, events, tuple(steps), calls, _exchange(messages[:at]))
@@ -407,6 +463,11 @@ def _streamed(
             text += piece
             yield piece
     return text, end
+
+
+def _deciding() -> list[dict[str, str]]:
+    examples = [(question, decide.write(answer)) for question, answer in decide.EXAMPLES]
+    return _beginning(decide.SYSTEM, examples)
 
 
 def _beginning(system: str, examples: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ import openai
 
 from fsagent.errors import ModelError
 from fsagent.formats import one_line
-from fsagent.llm import Completion, Prompt
+from fsagent.llm import Client, Completion, Prompt
 from fsagent.records import ToolCall, Usage
 
 TIMEOUT = 120.0
@@ -35,7 +35,7 @@ _WINDOWS = {
 }
 
 
-class OpenAIClient:
+class OpenAIClient(Client):
     """A model behind an OpenAI-compatible endpoint. ``base_url`` None is OpenAI's own."""
 
     def __init__(
@@ -50,7 +50,7 @@ class OpenAIClient:
     ) -> None:
         self.model = model
         windows = (size for name, size in _WINDOWS.items() if model.startswith(name))
-        self.context_window: int | None = next(windows, None) if not base_url else None
+        self.context_window = next(windows, None) if not base_url else None
         self._stream = stream
         self._has_key = bool(api_key)
         self._url = base_url or "https://api.openai.com/v1"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fsagent.errors import ModelError
-from fsagent.llm import Completion, Prompt
+from fsagent.llm import Client, Completion, Prompt
 from fsagent.records import ToolCall, Usage
 
 
@@ -24,7 +24,7 @@ def call(name: str, /, **arguments: Any) -> ToolCall:
     return ToolCall("", name, json.dumps(arguments, ensure_ascii=False))
 
 
-class ScriptedClient:
+class ScriptedClient(Client):
     """A client whose answers are a list. ``prompts`` are the prompts it was sent."""
 
     def __init__(

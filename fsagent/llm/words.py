@@ -87,7 +87,8 @@ _RELATIONS = {
 """Somebody else of whom a statement may speak: a line about me is not changed by one about them."""
 
 _GENERIC = frozenset(
-    """a about after again all also always am an and any anymore are as at be because been but by
+    """go goes going went a about after again all also always am an and any anymore are as at
+    be because been but by
     can could did do does don dont doing each for from get gets got had has have he her here hers hi
     him his how i if im in instead into is isn isnt it its ive just know let like likes liked ll
     longer love loves loved hate hates enjoy enjoys lot make many maybe me mine more most much
@@ -132,17 +133,52 @@ _CUE = re.compile(
     r"\b(?:now|no longer|any ?more|instead|actually|correction|wrong|mistake|mistaken|changed?"
     r"|switch(?:ed)?|moved|moving|renamed|quit|stop|stopped|gave up|turned|from now on|meant"
     r"|update[ds]?|replaced?|my new|used to|became|become|these days|not .{1,40}(?:but|it'?s|she'?s"
-    r"|he'?s|i'?m|they'?re)|, not|rather than|sold|spelled"
+    r"|he'?s|i'?m|they'?re)|, not|rather than|sold|spelled|spelt|no more|gone off|after all"
+    r"|as of|from here on|got rid of|gave (?:it|them|that) up|given up|left|finished"
+    r"|graduated|broke up"
+    r"|split up|engaged|married|divorced|retired|passed away|died|cancelled|postponed"
     r"|jetzt|nicht mehr|kein\w* .{1,30} mehr|stattdessen|statt|sondern|korrektur|falsch|geandert"
+    r"|verheiratet|geheiratet|getrennt|geschieden|verkauft|gestorben"
     r"|umgezogen|gewechselt|mein\w* neue\w*|inzwischen|mittlerweile|aufgehort|gekundigt|ab sofort"
     r"|von nun an|nun|eigentlich"
     r"|ya no|ahora|en realidad|cambie|cambiado|mude|mudado|correccion|sino|en vez|en lugar"
-    r"|mi nuev[oa]|deje|equivoque|a partir de ahora"
+    r"|mi nuev[oa]|deje|deja(?:mos|do)|equivoque|a partir de ahora|vendi|cas(?:e|ado|ada|amos)"
     r"|ne .{1,20} plus|n'.{1,20} plus|maintenant|en fait|desormais|plutot|change|demenage"
-    r"|mon nouveau|ma nouvelle|mon nouvel|au lieu|trompe|arrete|quitte"
+    r"|mon nouveau|ma nouvelle|mon nouvel|au lieu|trompe|arrete|quitte|vendu|marie\w*|divorce\w*"
     r"|nu|niet meer|geen .{1,30} meer|eigenlijk|voortaan|verhuisd|veranderd|mijn nieuwe|in plaats"
-    r"|toch|gestopt|niet .{1,40} maar"
-    r"|ora|adesso|non .{1,20} piu|in realta|trasferit[oa]|agora|na verdade|mudei)\b"
+    r"|toch|gestopt|verkocht|getrouwd|gescheiden|bijgekomen|niet .{1,40} maar"
+    r"|smesso|lasciato|venduto|sposat[oiae]|ora|adesso|non .{1,20} piu|in realta"
+    r"|trasferit[oa]|agora|na verdade|mudei)\b"
+)
+_LEAVES = re.compile(
+    r"\b(?:left|quit|resigned|laid off|fired|new job|changed jobs?|switched jobs?|deje|renuncie"
+    r"|nuevo trabajo|quitte|demissionne|nouveau travail|gekundigt|gewechselt"
+    r"|neue[nr]? (?:job|stelle)"
+    r"|ontslag|opgezegd|nieuwe baan|lasciato|cambiato lavoro|nuovo lavoro)\b"
+)
+_SUPPOSES = re.compile(
+    r"^\W*(?:imagine|suppose|pretend|what if|if (?:i|we) (?:were|was|had|won|could|lived)"
+    r"|stell dir|wenn (?:ich|wir) .{1,60}\b(?:wurden?|hatten?|ware[n]?)\b|imagina\w*"
+    r"|si (?:yo )?fuera"
+    r"|imagine[zr]?|si j'etais|si je gagn\w*|stel (?:je|dat)|als ik .{1,40}\bzou\b"
+    r"|immagina|se fossi)"
+)
+_INDEFINITE = re.compile(
+    r"^\W*(?:some|the|a|an|this|that|these|those|there|what an?|it'?s|it was|der|die|das|ein|eine"
+    r"|le|la|les|un|une|el|los|las|una|de|het|een|il|lo|gli)\s"
+)
+_OWN = re.compile(
+    r"\b(?:i|i'?m|i'?ve|me|my|mine|we|us|our|ich|mir|mich|mein\w*|wir|uns\w*|yo|mi|mis|nuestr\w*"
+    r"|nos|je|j|moi|mon|ma|mes|nous|notre|nos|ik|mij|mijn|wij|we|ons|onze|io|mio|mia|miei|noi"
+    r"|nostr\w*|you|your|du|dein\w*|tu|tus|ton|ta|tes|vous|jij|je|jouw)\b"
+)
+_ANOTHER = re.compile(
+    r"(?<=[.!;,\w])\s+(?=(?:(?:and|und|y|et|en|e),? )?(?:also\b|ausserdem\b|ademas\b"
+    r"|aussi,|verder\b"
+    r"|(?:(?:can|could|would|will) you |please |bitte |por favor,? )?(?:note (?:down|that)\b"
+    r"|(?:write|jot) (?:it |this |that )?down\b|make a note\b|take a note\b|put (?:it |this )?in"
+    r"|segnati\b|annota\b|apunta\b|anota\b|notier\w*|schreib\w* (?:\w+ ){0,3}auf\b|note[zr]? "
+    r"|noteer\b|schrijf\b)))"
 )
 _FORGET = re.compile(
     r"\b(?:forget|delete|remove|erase|drop the|strike|vergiss|vergessen|losch\w*|entfern\w*"
@@ -184,7 +220,10 @@ _STANDING = re.compile(
     r"|jamais|desormais|court\w*|bref|altijd|nooit|voortaan|kort\w*)\b"
 )
 _RULE = re.compile(
-    r"^(?:please |bitte )?call me\b|\b(?:from now on|ab jetzt|ab sofort|von nun an|in zukunft"
+    r"^(?:please |bitte )?call me\b|\bforever\b|\bwhenever i\b"
+    r"|^(?:(?:can|could|would|will) you (?:please )?)(?:stop (?:with|using|saying|doing)"
+    r"|always|never"
+    r"|avoid)\b|\b(?:from now on|ab jetzt|ab sofort|von nun an|in zukunft"
     r"|a partir de ahora|desde ahora|desormais|a partir de maintenant|voortaan|vanaf nu)\b"
 )
 _TO_ASSISTANT = re.compile(
@@ -245,31 +284,8 @@ _ADVICE = re.compile(
 )
 
 _FIRST_PERSON = frozenset(
-    [
-        "i",
-        "im",
-        "we",
-        "ich",
-        "wir",
-        "yo",
-        "nosotros",
-        "je",
-        "j",
-        "nous",
-        "ik",
-        "wij",
-        "io",
-        "noi",
-        "eu",
-        "me",
-        "mir",
-        "mich",
-        "moi",
-        "now",
-        "jetzt",
-        "ahora",
-        "nu",
-    ]
+    "i im we ich wir yo nosotros je j nous ik wij io noi eu me mir mich moi "
+    "now jetzt ahora nu".split()
 )
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -331,6 +347,13 @@ def alike(one: str, other: str) -> bool:
         return True
     if _RELATION_OF.get(one, frozenset()) & _RELATION_OF.get(other, frozenset()):
         return True
+    return _one_word(one, other)
+
+
+def _one_word(one: str, other: str) -> bool:
+    """Whether two plain words are forms of one word, by how they begin."""
+    if one == other:
+        return True
     if any(c.isdigit() for c in one + other):
         return False
     short, long = sorted((one, other), key=len)
@@ -350,6 +373,23 @@ def shared(one: str, other: str) -> list[str]:
     return [w for w in content(one) if any(alike(w, t) for t in theirs)]
 
 
+def named(fact: str, message: str) -> list[str]:
+    """The content words of ``fact`` that ``message`` names in so many words.
+
+    Not a relation, since there are several brothers, and not what everybody does (live, work, eat).
+    """
+    theirs = content(message)
+    wide = _SINGLE | _BROAD
+    return [
+        w
+        for w in content(fact)
+        if w not in _RELATION_OF
+        and len(w) > 2  # titles and the like
+        and not _CONCEPT_OF.get(w, frozenset()) & wide
+        and any(_one_word(w, t) for t in theirs)
+    ]
+
+
 def missing(one: str, other: str) -> list[str]:
     """The content words of ``one`` of which ``other`` says nothing."""
     theirs = content(other)
@@ -364,6 +404,38 @@ def numbers(text: str) -> frozenset[str]:
 def corrects(text: str) -> bool:
     """Whether ``text`` says that something is no longer as it was."""
     return _CUE.search(plain(text)) is not None
+
+
+def leaves(text: str) -> bool:
+    """Whether ``text`` says that somebody left a job, a school or the like."""
+    return _LEAVES.search(plain(text)) is not None
+
+
+def supposes(text: str) -> bool:
+    """Whether ``text`` imagines something that is not so."""
+    return _SUPPOSES.search(plain(text)) is not None
+
+
+def tells_of_strangers(text: str) -> bool:
+    """Whether ``text`` is about somebody or something that has nothing to do with the user."""
+    flat = plain(text)
+    if not _INDEFINITE.match(flat) or _OWN.search(flat) or asks_to_keep(text):
+        return False
+    return not relations(text)
+
+
+def requests(text: str) -> list[str]:
+    """``text`` in the parts that ask for different things: "…, and note that …", "also …"."""
+    low = text.lower()
+    if len(low) != len(text):
+        return [text]
+    parts, begun = [], 0
+    for found in _ANOTHER.finditer(low):
+        if len(content(text[begun : found.start()])) >= 2:
+            parts.append(text[begun : found.start()].strip(" ,;"))
+            begun = found.end()
+    rest = text[begun:].strip()
+    return [*parts, rest] if len(content(rest)) >= 2 else [text]
 
 
 def forgets(text: str) -> bool:
@@ -474,11 +546,14 @@ def asks(text: str) -> bool:
     return "?" in text or "？" in text
 
 
+_AND = r"[,;]\s+|\.\s+|\s/\s|\s(?:and|und|y|et)\s"
+
+
 def parts(line: str) -> list[str]:
     """The facts of a line, where it holds several."""
     return [
         p.strip()
-        for p in re.split(r"[,;]\s+|\.\s+|\s/\s|\s(?:and|und|y|et|en)\s", line)
+        for p in re.split(_AND if language(line) != "Dutch" else f"{_AND}|\\sen\\s", line)
         if p.strip()
     ]
 
@@ -492,7 +567,8 @@ def speaks_of(message: str, fact: str) -> bool:
         return False
     of_fact = relations(fact)
     if of_fact:
-        return bool(of_fact & relations(message))
+        # Whoever knows the name need not say whose it is: "Freddie plays rugby now."
+        return bool(of_fact & relations(message) or named(fact, message))
     return not _about_others(message)
 
 
