@@ -384,10 +384,11 @@ def facts(turn: Turn, prompt: Prompt) -> reply.Facts:
         if step.choice.tool in decide.SEARCHES
         for hit in reply.read_hits(step.text, notes=step.choice.tool == decide.SEARCHES[0])
     ]
+    known = [line for b in prompt.blocks if b.label != "persona" for line in decide.lines(b)]
     return reply.Facts(
         message=turn.message,
         blocks=prompt.blocks,
-        found=reply.best_hits(found, turn.message),
+        found=reply.best_hits(found, turn.message, known),
         done=turn.changes,
         failed=() if turn.changes else tuple(s.text for s in turn.failures),
         results=tuple(f"{s.choice.tool}: {s.text}" for s in turn.others),

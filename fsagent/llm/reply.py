@@ -176,14 +176,21 @@ def read_hits(text: str, *, notes: bool) -> list[Found]:
     ]
 
 
-def best_hits(found: Sequence[Found], message: str) -> tuple[Found, ...]:
-    """The hits that help with the message, best first, without the message itself."""
+def best_hits(found: Sequence[Found], message: str, known: Sequence[str] = ()) -> tuple[Found, ...]:
+    """The hits that help with the message, best first, without the message itself.
+
+    ``known`` are the lines of core memory. What was said once about a thing that one of them speaks
+    of may have changed since: the line is what is true now, so such a hit is left out.
+    """
     asked = words.words(message)
+    current = {w for line in known for w in words.shared(line, message)}
     seen: list[list[str]] = []
     scored = []
     for place, one in enumerate(found):
         said = words.words(one.text)
         if not said or said == asked or said in seen:
+            continue
+        if not one.note and any(words.shared(w, one.text) for w in current):
             continue
         seen.append(said)
         common = len(words.shared(message, one.text))
