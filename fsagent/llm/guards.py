@@ -83,8 +83,10 @@ def _told(content: str, situation: Situation) -> bool:
 
 def _guard_note(choice: Choice, situation: Situation) -> Choice | None:
     content = str(choice.arguments.get("content") or "").strip()
-    if len(situation.message) > VERBATIM_CHARS or not _grounded(content, situation.message):
-        content = _own_words(situation.message)
+    message = situation.message
+    left_out = len(words.missing(_own_words(message), content)) >= 2
+    if left_out or len(message) > VERBATIM_CHARS or not _grounded(content, message):
+        content = _own_words(message)  # a note keeps all that was said
     if not content or _repeats(content, situation):
         return None
     if _told(content, situation) and not words.asks_to_keep(situation.message):

@@ -2,8 +2,8 @@
 
     make test-model
 
-The utterances in cases.json were written after the prompt was frozen, by somebody who had not seen
-it. Each is asked of a fresh agent with one to four lines of core memory, whatever it is about, along
+The utterances in cases.json were written after the prompt was frozen, by somebody who had seen
+neither it nor an earlier suite. Each is asked of a fresh agent with one to four lines of core memory, whatever it is about, along
 the product's own road: a whole turn, its tool calls run, its commits made. What counts is what then
 stands in the files.
 """
