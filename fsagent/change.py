@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsagent.clock import stamp
 from fsagent.errors import BlockNotFound, OverLimit, ReadOnly, StoreError
-from fsagent.formats import Page, format_page, parse_page
+from fsagent.formats import Page, clean, format_page, parse_page
 from fsagent.records import Block, Note, Person
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ class Change:
         year, month = created[:4], created[5:7]
         slug = _slug(text)
         path = f"archival/{year}/{month}/{slug}-{ident}.md"
-        tags = tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+        tags = tuple(dict.fromkeys(clean(tag).strip() for tag in tags if tag.strip()))
         meta: dict[str, Any] = {"id": ident, "created": created, "tags": list(tags)}
         if source:
-            meta["source"] = source
+            meta["source"] = clean(source)
         self.writes[path] = format_page(meta, text).encode()
         return Note(ident, path, text.rstrip("\n"), tags, created, source)
 

@@ -52,6 +52,8 @@ def moment(text: str) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
+    if not 2 <= found.year <= 9998:  # at the edges, another zone may have no such time
+        return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

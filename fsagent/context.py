@@ -7,9 +7,10 @@ counts, then the records. Values are escaped, so that no memory can forge the pr
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,13 +18,15 @@ from zoneinfo import ZoneInfo
 from fsagent.clock import moment
 from fsagent.formats import tool_call_json
 from fsagent.llm import Count, Message, Prompt, Schema
-from fsagent.records import Block, Record
+from fsagent.records import Block, Record, ToolCall
 from fsagent.tokens import at_most, count_message, count_tools
 
 REPLY_SHARE = 0.25
 """The part of the window that is kept free for the reply, up to 4,096 tokens."""
 
 _STRUCTURE = re.compile(r"<(?=\s*/?\s*(?:core_memory|block|event)\b)", re.IGNORECASE)
+_SHORTEST = 400
+"""Characters of a tool result that are never cut."""
 _MISSING = "(The turn ended before this call gave a result.)"
 
 MEMORY = """\
@@ -133,12 +136,27 @@ def _fitting(
     """The newest of ``turns`` (newest first) that fit, by real count; always the newest one."""
     room -= count_message(count, first) + count_tools(count, tools)
     kept: list[list[Record]] = []
+    turns = [*(_shortened(turn, room, count, zone) for turn in turns[:1]), *turns[1:]]
     for turn in turns:
         room -= sum(count_message(count, message) for message in _messages(turn, zone))
         if room < 0 and kept:
             break
         kept.append(turn)
     return kept, sum(len(turn) for turn in turns[len(kept) :])
+
+
+def _shortened(turn: list[Record], room: int, count: Count, zone: ZoneInfo) -> list[Record]:
+    """The newest turn, with its longest tool results cut until it fits: in the prompt, that is;
+    recall keeps them whole."""
+    turn = list(turn)
+    while sum(count_message(count, message) for message in _messages(turn, zone)) > room:
+        at = max(range(len(turn)), key=lambda i: len(turn[i].content) * (turn[i].role == "tool"))
+        text = turn[at].content
+        if turn[at].role != "tool" or len(text) <= _SHORTEST:
+            break
+        kept = text[: len(text) // 2]
+        turn[at] = replace(turn[at], content=f"{kept}\n[the rest is cut: the window is full]")
+    return turn
 
 
 def core_memory(blocks: Iterable[Block]) -> str:
@@ -183,7 +201,7 @@ def _messages(records: Sequence[Record], zone: ZoneInfo) -> list[Message]:
         elif record.role == "assistant":
             message: dict[str, Any] = {"role": "assistant", "content": record.content}
             if record.tool_calls:
-                message["tool_calls"] = [tool_call_json(call) for call in record.tool_calls]
+                message["tool_calls"] = [tool_call_json(_sound(call)) for call in record.tool_calls]
             if record.content or record.tool_calls:
                 found.append(message)
             # Only what comes before the next model call can be a result of this one: ids of calls
@@ -195,6 +213,15 @@ def _messages(records: Sequence[Record], zone: ZoneInfo) -> list[Message]:
                 text = result.content if result else _MISSING
                 found.append({"role": "tool", "tool_call_id": call.id, "content": text})
     return list(found)
+
+
+def _sound(call: ToolCall) -> ToolCall:
+    """``call`` with arguments that are JSON: endpoints parse what they are sent back."""
+    try:
+        json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError):
+        return replace(call, arguments=json.dumps({"not_json": call.arguments}))
+    return call
 
 
 def _said(record: Record, zone: ZoneInfo) -> str:

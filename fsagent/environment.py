@@ -40,6 +40,9 @@ class Environment:
         env = os.environ if environ is None else environ
         cache = _directory(env, "FSAGENT_CACHE_DIR", "cache")
         ollama = env.get("OLLAMA_HOST", "") or "127.0.0.1:11434"
+        if "://" not in ollama and ":" not in ollama:
+            ollama += ":11434"
+        ollama = ollama.replace("0.0.0.0:", "127.0.0.1:")  # that is where it listens
         return cls(
             model=env.get("FSAGENT_MODEL", ""),
             api_key=env.get("FSAGENT_API_KEY", ""),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
-from fsagent.clock import stamp
+from fsagent.clock import moment, stamp
 from fsagent.records import CORE_LIMIT, Block, Note, Record, ToolCall, Usage
 
 _FENCE = re.compile(r"---[ \t]*(?:\r\n|\n)")
@@ -30,8 +30,7 @@ def clean(text: str) -> str:
 
     Models and terminals produce all three; Git shows a file with a NUL as binary.
     """
-    text = _line_feeds(text).replace("\0", "")
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return clean_text(_line_feeds(text).replace("\0", ""))
 
 
 def _line_feeds(text: str) -> str:
@@ -163,7 +162,7 @@ def load_yaml(text: str) -> Any:
         mark = error.problem_mark or error.context_mark
         reason = error.problem or error.context or "cannot be read"
         raise ValueError(mark.line + 1 if mark else 1, one_line(reason, 80)) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:  # its constructors raise whatever they like for odd values
         raise ValueError(1, one_line(str(error), 80)) from None
 
 
@@ -172,7 +171,9 @@ def scalar(value: Any) -> str:
     if isinstance(value, str):
         return value
     if hasattr(value, "isoformat"):  # YAML reads 2026-11-21 as a date
-        return stamp(value) if getattr(value, "tzinfo", None) else str(value.isoformat())
+        text = str(value.isoformat())
+        found = moment(text) if getattr(value, "tzinfo", None) else None
+        return stamp(found) if found else text
     return str(value) if isinstance(value, int | float) else ""
 
 
@@ -268,12 +269,21 @@ def parse_record(line: str) -> Record:
         id=data["id"],
         ts=_text(data.get("ts")) or "",
         role=data["role"],
-        content=content if isinstance(content, str) else json.dumps(content) if content else "",
+        content=clean_text(content)
+        if isinstance(content, str)
+        else json.dumps(content)
+        if content
+        else "",
         turn=_text(data.get("turn")) or "",
         name=_text(data.get("name")),
         thread=_text(data.get("thread")),
         tool_calls=tuple(
-            ToolCall(str(call.get("id", "")), str(f.get("name", "")), str(f.get("arguments", "")))
+            ToolCall(
+                *(
+                    clean_text(str(v))
+                    for v in (call.get("id", ""), f.get("name", ""), f.get("arguments", ""))
+                )
+            )
             for call in (calls if isinstance(calls, list) else ())
             if isinstance(call, dict) and isinstance(f := call.get("function"), dict)
         ),
@@ -289,7 +299,12 @@ def parse_record(line: str) -> Record:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return clean_text(value) if isinstance(value, str) else None
+
+
+def clean_text(text: str) -> str:
+    """``text`` without lone surrogates, which JSON can spell and UTF-8 cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _number(value: Any) -> int:

@@ -78,6 +78,7 @@ class Status:
     index: str
     tree: str
     staged: Blob | None = None
+    unmerged: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,8 @@ class Repo:
                 fields = entry.split(b" ", 8 if kind == b"1 " else 10)
                 xy, mode, oid = fields[1].decode(), int(fields[4], 8), fields[7].decode()
                 staged = Blob(oid, mode) if mode and kind == b"1 " else None
-                found.append(Status(os.fsdecode(fields[-1]), xy[0], xy[1], staged))
+                path, unmerged = os.fsdecode(fields[-1]), kind == b"u "
+                found.append(Status(path, xy[0], xy[1], staged, unmerged))
         return found
 
     def person(self) -> Person:
@@ -233,7 +235,7 @@ class Repo:
         args.append("--format=%x1e%H%x1f%cI%x1f%an%x1f%ae%x1f%s%x1f%B%x1f")
         if limit is not None:
             args.append(f"-n{limit}")
-        out = self._git(*args, "--end-of-options", rev, "--", *([path] if path else []))
+        out = self._log(*args, "--end-of-options", rev, "--", *([path] if path else []))
         for entry in out.decode(errors="surrogateescape").split("\x1e")[1:]:
             commit, ts, author, email, subject, message, names = entry.split("\x1f", 6)
             trailers = parse_trailers(message)
@@ -257,8 +259,14 @@ class Repo:
         form = "%C(yellow)%h%C(reset)  %C(dim)%cd%C(reset)  %C(green)%<(16,trunc)%an%C(reset) %s"
         args = ["log", "-z", "--color=always", f"--format={form}", "--encoding=UTF-8"]
         args += ["--date=format-local:%Y-%m-%d %H:%M", *([f"-n{limit}"] if limit else [])]
-        out = self._git(*args, "--end-of-options", "HEAD", "--", *([path] if path else []))
+        out = self._log(*args, "--end-of-options", "HEAD", "--", *([path] if path else []))
         yield from out.decode(errors="replace").rstrip("\0").split("\0")
+
+    def _log(self, *args: str) -> bytes:
+        try:
+            return self._git(*args)
+        except GitFailed as error:
+            raise StoreError(f"git log: {_line(error.text, 200)}") from None
 
     def diff(self, *revisions: str) -> str:
         """What ``git diff`` prints, for a person to read.
@@ -371,7 +379,9 @@ class Repo:
             entries.items(), key=lambda e: os.fsencode(e[0]) + (b"/" if e[1][1] == 0o40000 else b"")
         )
         stream = BytesIO()
-        tree_to_stream([(sha, mode, name) for name, (sha, mode) in order], stream.write)
+        # Names as bytes: a person may have committed one that is not UTF-8.
+        named = [(sha, mode, os.fsencode(name)) for name, (sha, mode) in order]
+        tree_to_stream(named, stream.write)  # type: ignore[arg-type]  # bytes are taken as they are
         return self._put("tree", stream.getvalue())
 
     def _put(self, kind: str, data: bytes) -> bytes:
@@ -394,7 +404,9 @@ class Repo:
         """
         names = b"".join(os.fsencode(path) + b"\0" for path in paths)
         self._patiently(
-            lambda: self._git("update-index", "-z", "--add", "--remove", "--stdin", stdin=names)
+            lambda: self._git(
+                "update-index", "-z", "--add", "--remove", "--replace", "--stdin", stdin=names
+            )
         )
 
     def _move_head(self, old: str | None, new: str, message: str) -> bool:
@@ -491,6 +503,8 @@ def _run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b
         done = subprocess.run(command, input=stdin, env=env, cwd=cwd, capture_output=True)
     except FileNotFoundError:
         raise AgentError("git is not installed: install it with your package manager.") from None
+    except OSError as error:
+        raise StoreError(f"git cannot be run: {error.strerror}.") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
         raise GitFailed(command[-1] if len(command) < 3 else " ".join(command[-3:]), said)

@@ -54,7 +54,11 @@ def create(
         for label, text in (blocks or {}).items():
             if text:
                 _write_block(root / "core" / f"{label}.md", text)
-        (root / ".gitattributes").write_text(GIT_ATTRIBUTES)
+        attributes = root / ".gitattributes"
+        old = attributes.read_text(errors="surrogateescape") if attributes.exists() else ""
+        if GIT_ATTRIBUTES not in old:  # the person's own lines come last, so they count
+            text = GIT_ATTRIBUTES + old
+            attributes.write_text(text, errors="surrogateescape")
     except OSError as error:
         raise AgentError(
             f"'{root}' cannot be made: {error.strerror} ({error.filename})."
@@ -89,8 +93,8 @@ def _refuse(root: Path) -> None:
             raise AgentError(f"'{root}' is an agent already. Talk to it: fsagent chat {root}")
         raise AgentError(f"'{root}' is a Git repository of something else: choose another name.")
     ours = set(files_of(root))
-    for where, _, names in os.walk(root):
-        for name in names:
+    for where, folders, names in os.walk(root):
+        for name in [*names, *(f for f in folders if os.path.islink(os.path.join(where, f)))]:
             path = os.path.relpath(os.path.join(where, name), root)
             if path not in ours:
                 raise AgentError(
@@ -137,7 +141,10 @@ def _write_config(root: Path, clock: Clock, name: str, model: str) -> None:
     import yaml
 
     path = root / "agent.yaml"
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise AgentError(f"{path} is not UTF-8 text: save it as UTF-8.") from None
     try:
         old = load_yaml(text) or {}
     except ValueError as error:

@@ -60,6 +60,8 @@ class Store:
         self.repo = Repo(self.root)
         self.warnings: list[str] = []
         self._private = self.repo.git_dir / "fsagent"
+        self._conflicts: set[str] = set()
+        """Paths that Git last called unmerged: nothing is written until they are mended."""
 
     @property
     def config(self) -> AgentConfig:
@@ -241,9 +243,15 @@ class Store:
                 f"A {what} is under way in {self.root}. Finish it (git {what} --continue) "
                 f"or leave it (git {what} {'reset' if what == 'bisect' else '--abort'}) first."
             )
+        for path in sorted(self._conflicts):
+            raise StoreError(
+                f"{path} has a conflict in it: mend it and `git add` it, or take one side "
+                f"(git checkout HEAD -- {path})."
+            )
 
     def _now(self, path: str) -> bytes | None:
-        return self.read(path) if (self.root / path).exists() else None
+        """The file's bytes; None where there is no file (there may be a folder of that name)."""
+        return self.read(path) if (self.root / path).is_file() else None
 
     def _blob(self, path: str) -> Blob | None:
         """The file as it stands in the work tree, kept in the repository."""
@@ -286,25 +294,34 @@ class Store:
         """
         with self._lock("write", 10.0, "Another program writes to this agent: try again."):
             dirty = self.dirty(recall=recall)
-            if not dirty:
+            if not dirty and not self._conflicts:
                 return []
             self._ready()
             return self._adopt(dirty)
 
     def dirty(self, *, recall: bool = True) -> list[str]:
         """The agent's own files that differ from HEAD: edited, staged, new or gone."""
-        return [
-            entry.path
-            for entry in self.repo.status(OURS)
-            if is_agents(entry.path)
-            and (recall or not entry.path.startswith("recall/"))
-            and _is_utf8(entry.path)
-            and not (self.root / entry.path).is_symlink()
-        ]
+        found = []
+        self._conflicts = set()
+        for entry in self.repo.status(OURS):
+            path = entry.path
+            if not is_agents(path) or (path.startswith("recall/") and not recall):
+                continue
+            if entry.unmerged:
+                self._conflicts.add(path)
+            elif path.endswith("/"):
+                self.warn(f"{path} is a repository of its own and is left alone.")
+            elif not _is_utf8(path):
+                self.warn(f"{path!a} has a name that is not UTF-8 and is left alone: rename it.")
+            elif any((self.root / part).is_symlink() for part in [path, *_parents(path)]):
+                self.warn(f"{path} is or lies behind a symbolic link and is left alone.")
+            else:
+                found.append(path)
+        return found
 
     def _adopt(self, paths: Iterable[str]) -> list[Adopted]:
         wanted = set(paths)
-        entries = [e for e in self.repo.status(OURS) if e.path in wanted]
+        entries = [e for e in self.repo.status(OURS) if e.path in wanted and not e.unmerged]
         if not entries:
             return []
         person = self.repo.person()
@@ -314,7 +331,7 @@ class Store:
             made.append(self._hand_edit(staged, person, " (as staged)", index=False))
         now = {e.path: self._blob(e.path) for e in entries}
         head = self.repo.head()
-        known = self.repo.files(head, now) if head else {}
+        known = self.repo.files(head, OURS) if head else {}
         if any(known.get(path) != blob for path, blob in now.items()):
             made.append(self._hand_edit(now, person, "", index=True))
         return made
@@ -467,6 +484,12 @@ def _all_records(data: bytes) -> bool:
         return bool([parse_record(line) for line in lines])
     except ValueError:  # UnicodeDecodeError is one
         return False
+
+
+def _parents(path: str) -> list[str]:
+    """The folders that lead to ``path``, from the top."""
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def _is_utf8(path: str) -> bool:

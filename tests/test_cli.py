@@ -192,7 +192,7 @@ def test_a_conversation_over_a_pipe(shell: Shell) -> None:
 
 def test_a_conversation_goes_on_after_an_error(shell: Shell) -> None:
     shell.script("one")
-    _, err = shell.run("chat", "sarah", "-i", stdin="a\nb\n/show\n")
+    _, err = shell.run("chat", "sarah", "-i", stdin="a\nb\n/show\n", status=1)
     assert "Error: The script of the scripted model has come to its end." in err
     assert subjects(shell.home)[:2] == ["turn: b", "turn: a"]
 

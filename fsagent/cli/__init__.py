@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
@@ -57,4 +58,8 @@ for _command in (
 
 def main() -> None:
     """The entry point of the console script."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What somebody pipes in, or names a file, need not be UTF-8.
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdin else "replace")
     cli()

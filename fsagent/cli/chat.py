@@ -113,6 +113,7 @@ class _Conversation:
         self.agent = agent
         self.as_json = json_
         self.terminal = sys.stdin.isatty()
+        self.failed = False
         self.before = agent.store.repo.head()
         """The commit before the last turn, for /diff."""
 
@@ -128,6 +129,7 @@ class _Conversation:
                         break
                     self._answer(line)
                 except FsagentError as error:
+                    self.failed = True
                     click.echo(click.style("Error: ", fg="red") + str(error), err=True)
                 except KeyboardInterrupt:
                     click.echo(err=True)
@@ -140,6 +142,8 @@ class _Conversation:
 
                 readline.write_history_file(history)
                 history.chmod(0o600)
+        if self.failed and not self.terminal:
+            sys.exit(1)  # nobody saw the sentence: a script must learn of it
 
     def _lines(self) -> Iterator[str]:
         prompt = "you> "
@@ -189,6 +193,8 @@ class _Conversation:
             show_turn(self.agent, line)
 
     def _command(self, name: str = "", rest: str = "") -> None:
+        if self.as_json:
+            raise click.UsageError("With --json there are no commands: each line is a turn.")
         from fsagent.cli.memory import edit_block
         from fsagent.cli.output import print_answer
 

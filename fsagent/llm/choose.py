@@ -65,17 +65,23 @@ def _named(name: str, config: AgentConfig, environment: Environment) -> Client:
     from fsagent.llm.openai import OpenAIClient
 
     if kind == "ollama":
-        return OpenAIClient(rest, base_url=f"{environment.ollama_host.rstrip('/')}/v1")
+        url = f"{environment.ollama_host.rstrip('/')}/v1"
+        return OpenAIClient(rest, base_url=url, own_account=False)
     if config.base_url:
         # The key of another service must not go wherever a stranger's agent.yaml points.
-        return OpenAIClient(name, api_key=environment.api_key, base_url=config.base_url)
+        return OpenAIClient(
+            name, api_key=environment.api_key, base_url=config.base_url, own_account=False
+        )
     if not environment.openai_api_key and not environment.openai_base_url:
         raise ModelError(
             f"The model {name!r} is OpenAI's, and no key is set: put one in OPENAI_API_KEY, "
             "or use --model local."
         )
-    url = environment.openai_base_url or None
-    return OpenAIClient(name, api_key=environment.openai_api_key, base_url=url)
+    return OpenAIClient(
+        name,
+        api_key=environment.openai_api_key,
+        base_url=environment.openai_base_url or None,
+    )
 
 
 def _local(name: str, environment: Environment) -> Client:
@@ -99,13 +105,14 @@ def _local(name: str, environment: Environment) -> Client:
 
 def _first_of_ollama(host: str) -> str | None:
     """The model that a running Ollama offers first, or None where none is running."""
+    import http.client
     import urllib.request
 
     try:
         with urllib.request.urlopen(f"{host}/api/tags", timeout=OLLAMA_PATIENCE) as answer:
             models = json.load(answer)["models"]
-    except (OSError, ValueError, KeyError, TypeError):
+        names = [str(model.get("name", "")) for model in models if isinstance(model, dict)]
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return None
-    names = [str(model.get("name", "")) for model in models if isinstance(model, dict)]
     chatty = [name for name in names if name and "embed" not in name]
     return chatty[0] if chatty else None

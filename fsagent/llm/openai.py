@@ -36,7 +36,11 @@ _WINDOWS = {
 
 
 class OpenAIClient(Client):
-    """A model behind an OpenAI-compatible endpoint. ``base_url`` None is OpenAI's own."""
+    """A model behind an OpenAI-compatible endpoint. ``base_url`` None is OpenAI's own.
+
+    With ``own_account`` False, nothing that the environment says of the person's account
+    (organization, project, custom headers) is sent: the address comes from somewhere else.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class OpenAIClient(Client):
         stream: bool = True,
         timeout: float = TIMEOUT,
         retries: int = RETRIES,
+        own_account: bool = True,
     ) -> None:
         self.model = model
         windows = (size for name, size in _WINDOWS.items() if model.startswith(name))
@@ -60,6 +65,10 @@ class OpenAIClient(Client):
             timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
             max_retries=retries,
         )
+        if not own_account:
+            # The client takes these from the environment, for OpenAI or the person's own gateway.
+            self._client.organization = self._client.project = None
+            self._client._custom_headers = {}
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -161,8 +170,8 @@ class OpenAIClient(Client):
 def _gather(calls: dict[int, dict[str, str]], part: Any) -> None:
     """Add a piece of a tool call. Endpoints that leave out the index send each call whole."""
     index = part.index
-    if index is None:
-        index = len(calls)
+    if index is None or (part.id and calls.get(index, {}).get("id") not in (None, "", part.id)):
+        index = len(calls)  # no index, or one for all: then each call comes whole
     call = calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
     call["id"] = part.id or call["id"]
     if part.function:
