@@ -255,8 +255,8 @@ def may_go_on(situation: Situation) -> bool:
     changes = [c for c in situation.done if c.tool in (APPEND, REPLACE, NOTE)]
     if not changes or len(changes) >= MAX_CHANGES:
         return False
-    if any(c.tool == NOTE for c in changes) and len(situation.message) > VERBATIM_CHARS:
-        return False
+    if any(c.tool == NOTE for c in changes) and len(words.requests(situation.message)) == 1:
+        return False  # a note takes up all that was said
     statements = " ".join(
         s for s in words.sentences(situation.message) if not s.endswith(("?", "？"))
     )
