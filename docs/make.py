@@ -19,6 +19,7 @@ from pathlib import Path
 
 import click
 from fsagent.cli import cli
+from fsagent.environment import Environment
 from fsagent.tools.memory import OFF_BY_DEFAULT, STANDARD
 
 DOCS = Path(__file__).parent
@@ -76,6 +77,18 @@ SIX_TURNS = (
 )
 
 
+def as_tim() -> None:
+    """From here on the person at the keyboard is Tim, with the caches of whoever this is."""
+    real = Environment.read()
+    home = Path(tempfile.mkdtemp())
+    (home / ".gitconfig").write_text("[user]\nname = Tim\nemail = tim@example.org\n")
+    os.environ |= {
+        "HOME": str(home),
+        "FSAGENT_CACHE_DIR": str(real.cache_dir),
+        "FSAGENT_MODEL_DIR": str(real.model_dir),
+    }
+
+
 def run(folder: Path, command: str, said: str = "") -> str:
     """What a command prints, on both its outputs, in the order in which it prints it."""
     done = subprocess.run(
@@ -106,7 +119,7 @@ def transcript() -> str:
             "fsagent note wren",
             "fsagent log wren",
             "git -C wren status --short",
-            "git -C wren show --format=%an%n%s%n%n%b HEAD~2 -- core archival",
+            "git -C wren log -1 --format=%an%n%s%n%n%b -- core",
         ):
             parts.append(
                 f"```text\n$ {command}\n{run(folder, command)}```".replace("\n\n```", "\n```")
@@ -160,8 +173,10 @@ PAGES = {"cli.md": commands, "tools.md": tools}
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["transcript"]:
+            as_tim()
             (DOCS / "transcript.md").write_text(transcript())
         case ["picture"]:
+            as_tim()
             (DOCS / "picture.svg").write_text(picture())
         case _:
             for name, make in PAGES.items():
