@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Role = Literal["user", "assistant", "tool", "event"]
 Status = Literal["success", "error"]
 Kind = Literal["note", "record", "block"]
 

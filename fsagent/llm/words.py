@@ -194,16 +194,6 @@ _KEEP = re.compile(
     r"|enregistre\w*|onthoud\w*|noteer\w*|notitie|schrijf\w*|bewaar\w*|ricord\w*|annot\w*"
     r"|lembr\w*)\b"
 )
-_NOTE = re.compile(
-    r"\b(?:(?:make|take|add|save|store|write|keep|file) (?:me )?(?:a |this |as a "
-    r"|it as a )?(?:note|memo)"
-    r"|note (?:down|this|that down)|note to self|note:|write (?:this |that |it "
-    r"|the following )?down"
-    r"|jot|put (?:this |that |it )?(?:down |in|into) (?:your |the |my )?notes?|in (?:your|the"
-    r"|my) notes"
-    r"|archive|for later|notier\w*|aufschreib\w*|schreib\w* (?:\w+ ){0,3}auf|notiz\w*"
-    r"|apunt\w*|anot\w*|nota|note[zr]?|noteer\w*|notitie\w*|schrijf\w* (?:\w+ ){0,3}op|annot\w*)\b"
-)
 _REQUEST = re.compile(
     r"\s*(?:please |bitte |por favor,? |s'il te plait,? )?(?:(?:can|could|would) you (?:please )?)?"
     r"(?:translate|list|explain|describe|summari[sz]e|suggest|recommend|calculate|compare|tell me"
@@ -452,11 +442,6 @@ def forgets(text: str) -> bool:
 def asks_to_keep(text: str) -> bool:
     """Whether ``text`` asks in so many words for something to be remembered or written down."""
     return _KEEP.search(plain(text)) is not None
-
-
-def asks_for_note(text: str) -> bool:
-    """Whether ``text`` asks in so many words for a note."""
-    return _NOTE.search(plain(text)) is not None
 
 
 def asks_for_something(text: str) -> bool:
