@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsagent.change import Adopted
-from fsagent.clock import Clock, stamp
+from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, AgentConfig
 from fsagent.context import Context, assemble
 from fsagent.environment import Environment
 from fsagent.errors import BlockNotFound, FsagentError, StoreError
 from fsagent.formats import clean, one_line
 from fsagent.llm import Client
-from fsagent.records import Answer, Block, Commit, Event, Hit, Note, Record, Turn
+from fsagent.records import Answer, Block, Commit, Doc, Event, Note, Turn
 from fsagent.store import Store
 from fsagent.tokens import counter
 from fsagent.tools import Tool
@@ -25,10 +25,11 @@ from fsagent.tools.toolbox import Toolbox
 from fsagent.turn import TurnRun
 
 if TYPE_CHECKING:
-    from fsagent.index import Index
+    from fsagent.index import Progress
+    from fsagent.index.layered import Layered
 
-Progress = Callable[[int, int], None]
-"""Told (files done, files in all) while an index is built."""
+LOOK_EVERY = 1.0
+"""Seconds for which a look for hand edits counts."""
 
 
 class Agent:
@@ -53,6 +54,7 @@ class Agent:
         self._tools = tuple(tools)
         self.warned: set[str] = set()
         """Warnings of the store that a turn has given already."""
+        self._dirty: tuple[str | None, float, tuple[str, ...]] = (None, 0.0, ())
         self.chosen = "given by the program"
         """Why this model is used, in a few words."""
 
@@ -238,6 +240,7 @@ class Agent:
         query: str,
         *,
         limit: int = 10,
+        offset: int = 0,
         kinds: tuple[str, ...] = (),
         roles: tuple[str, ...] = (),
         tags: tuple[str, ...] = (),
@@ -249,8 +252,10 @@ class Agent:
         """Find notes, records and blocks by their words, best first.
 
         Args:
-            query: Words; without any, the newest come first.
+            query: Words; a phrase in quotation marks must appear. Without any, the newest come
+                first.
             limit: How many hits at most.
+            offset: How many hits to pass over first.
             kinds: Of ``note``, ``record`` and ``block``; empty is all.
             roles: Only records of these roles.
             tags: Only notes with any of these tags; with ``all_tags``, all of them.
@@ -259,61 +264,67 @@ class Agent:
             progress: Told (files done, files in all) while an index is built.
 
         Raises:
-            SearchError: the index cannot be read.
+            SearchError: the index that agent.yaml names is not installed.
         """
-        from fsagent.index import Query, follow
+        from fsagent.index import follow
+        from fsagent.index.entries import analysed
+        from fsagent.index.find import Query, find
 
-        index = self._index
-        follow(index, self.store.repo, progress)
-        hits = index.search(
-            Query(
-                text=query,
-                limit=limit,
-                kinds=kinds,
-                roles=roles,
-                tags=tags,
-                all_tags=all_tags,
-                since=stamp(since) if since else "",
-                until=stamp(until) if until else "",
-            )
+        index, config = self.index, self.config
+        wanted = Query(
+            query,
+            limit,
+            offset,
+            kinds,
+            roles,
+            tags,
+            all_tags,
+            since,
+            until,
+            self.store.clock.now(),
+            config.zone,
         )
-        around = self._neighbours(hits)
-        hits = [replace(h, before=around[h][0], after=around[h][1]) for h in hits]
-        return Answer(index.commit(), tuple(hits), tuple(self.store.dirty()))
+        with index.lock:
+            follow(index, self.store.repo, progress)
+            index.tail([analysed(doc) for doc in self._tail()])
+            found = find(index, wanted)
+            meta = index.meta()
+        index.settle()
+        commit = meta.commit if meta else None
+        return Answer(commit, found.hits, self._uncommitted(), found.unknown, found.more)
 
     def reindex(self, progress: Progress | None = None) -> None:
         """Forget the index and build it again. Never needed; see ``index.follow``."""
         from fsagent.index import follow
 
-        self._index.clear()
-        follow(self._index, self.store.repo, progress)
+        with self.index.lock:
+            self.index.clear()
+            follow(self.index, self.store.repo, progress)
 
     @cached_property
-    def _index(self) -> Index:
-        from fsagent.index.whoosh import WhooshIndex, folder_for
+    def index(self) -> Layered:
+        """What search asks; ``search`` brings it to HEAD first."""
+        from fsagent.index.choose import open_index
 
-        return WhooshIndex(folder_for(self.environment.cache_dir, self.root, self.config.id))
+        config = self.config
+        cache = self.environment.cache_dir
+        return open_index(config.index, config.index_memory, cache, self.root, config.id)
 
-    def _neighbours(self, hits: Iterable[Hit]) -> Mapping[Hit, tuple[str, str]]:
-        """For each hit what was said before and after it in its segment, or "" and ""."""
-        found: dict[Hit, tuple[str, str]] = {}
-        segments: dict[str, list[Record]] = {}
-        for hit in hits:
-            found[hit] = ("", "")
-            path = hit.doc.path
-            if hit.doc.kind != "record" or not (self.root / path).is_file():
-                continue
-            if path not in segments:
-                said = ("user", "assistant")
-                segments[path] = [
-                    r for r in self.store.records(path) if r.role in said and r.content
-                ]
-            ids = [record.id for record in segments[path]]
-            if hit.doc.id in ids:
-                at = ids.index(hit.doc.id)
-                around = ["", *(record.content for record in segments[path]), ""]
-                found[hit] = (around[at], around[at + 2])
-        return found
+    def _tail(self) -> Iterator[Doc]:
+        """The records of the turn under way, which no commit holds yet."""
+        from fsagent.index.entries import docs_of
+
+        for path, ids in self.store.live.items():
+            yield from (doc for doc in docs_of(path, self.store.read(path)) if doc.id in ids)
+
+    def _uncommitted(self) -> tuple[str, ...]:
+        """Hand edits that search does not know yet; looked for once a second at most."""
+        head, now = self.store.repo.head(), time.monotonic()
+        seen, until, paths = self._dirty
+        if seen != head or now > until:
+            paths = tuple(path for path in self.store.dirty() if path not in self.store.live)
+            self._dirty = head, now + LOOK_EVERY, paths
+        return paths
 
     def log(self, path: str | None = None, *, limit: int | None = None) -> list[Commit]:
         """Commits, newest first; only those that touch ``path``, a path or a block's label."""
@@ -331,6 +342,8 @@ class Agent:
 
     def close(self) -> None:
         """End the processes and connections that this agent keeps."""
+        if "index" in self.__dict__:
+            self.index.close()
         self.store.repo.close()
         if self._client:
             self._client.close()

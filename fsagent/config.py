@@ -13,6 +13,11 @@ from fsagent.formats import load_yaml, scalar, words_of
 DEFAULT_WINDOW = 8192
 """Tokens of context where neither agent.yaml nor the model says how many there are."""
 
+DEFAULT_INDEX_MEMORY = 256
+"""Megabytes for the postings of a process that lives on: some 300,000 docs."""
+
+INDEXES = ("whoosh",)
+
 _FILE_MAX = 65_536
 
 
@@ -21,7 +26,8 @@ class AgentConfig:
     """What agent.yaml says. It never holds a secret: keys come from the environment.
 
     ``tools`` are the names of the tools that are on; None means all but ``send_message``.
-    ``timezone`` is an IANA name; it decides how times are shown and what a date means.
+    ``index`` keeps what search needs; in a process that lives on it may take ``index_memory`` bytes
+    of memory. ``timezone`` is an IANA name; it decides how times are shown and what a date means.
     """
 
     id: str
@@ -31,6 +37,8 @@ class AgentConfig:
     context_window: int | None = None
     timezone: str = "UTC"
     tools: tuple[str, ...] | None = None
+    index: str = "whoosh"
+    index_memory: int = 256 << 20
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -89,8 +97,12 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
         context_window=number("context_window"),
         timezone=text("timezone") or "UTC",
         tools=None if tools is None else words_of(tools),
+        index=text("index") or "whoosh",
+        index_memory=(number("index_memory") or DEFAULT_INDEX_MEMORY) << 20,
         extra=known,
     )
+    if config.index not in INDEXES:
+        raise ConfigError(f"{path}: index must be {' or '.join(INDEXES)}.")
     try:
         config.zone  # noqa: B018 - raises for a name that is no zone
     except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError

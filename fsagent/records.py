@@ -129,9 +129,11 @@ class Commit:
 
 @dataclass(frozen=True)
 class Doc:
-    """What the index holds: a record, a note or a block.
+    """What the index holds: a record, a chunk of a note, or a block.
 
-    ``line`` is the 1-based line of ``path`` where the text begins.
+    ``line`` is the 1-based line of ``path`` where the text begins. ``title`` is the path of
+    headings above a chunk. ``session`` names the conversation without a gap, or the note, in which
+    the doc stands at ``place``. ``blob`` is the object id of a note's or block's file.
     """
 
     id: str
@@ -144,25 +146,39 @@ class Doc:
     name: str = ""
     thread: str = ""
     tags: tuple[str, ...] = ()
+    title: str = ""
+    session: str = ""
+    place: int = 0
+    blob: str = ""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A doc that answers a query, with its score and the records on either side of it."""
+    """A doc that answers a query, with its score and the docs on either side of it.
+
+    ``signals`` are the parts of the score, by name; see docs/search.md.
+    """
 
     doc: Doc
     score: float
-    before: str = ""
-    after: str = ""
+    before: Doc | None = None
+    after: Doc | None = None
+    signals: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Hits, best first; the commit they speak for; hand edits that no commit holds yet."""
+    """Hits, best first; the commit they speak for; hand edits that no commit holds yet.
+
+    ``unknown`` are the words of the query that occur nowhere; ``more`` says that there are hits
+    past these.
+    """
 
     commit: str | None
     hits: tuple[Hit, ...]
     uncommitted: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    more: bool = False
 
 
 # The events of a turn, in the order in which Agent.stream yields them.

@@ -9,6 +9,7 @@ in; no hook, signature or line-end conversion takes part, whoever configured it.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -53,6 +54,7 @@ _UNDER_WAY = {
     "BISECT_LOG": "bisect",
 }
 
+_OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _NOTHING = "0" * 40
 _LOCK_PATIENCE = 3.0
 """Seconds to wait for a person's git or editor plug-in that holds Git's own lock."""
@@ -128,10 +130,23 @@ class Repo:
 
     def head(self) -> str | None:
         """The commit that HEAD names, or None before the first one."""
+        found = self._head_file()
+        if found:
+            return found
         try:
             return self._git("rev-parse", "--verify", "-q", "HEAD^{commit}").decode().strip()
         except GitFailed:
             return None
+
+    def _head_file(self) -> str | None:
+        """HEAD as the plain files say it, which costs no process; None where they do not."""
+        try:
+            text = (self.git_dir / "HEAD").read_text("ascii").strip()
+            if text.startswith("ref: refs/") and ".." not in text:
+                text = (self.git_dir / text[5:]).read_text("ascii").strip()
+        except (OSError, ValueError):  # packed, in another worktree, in a reftable, or not yet
+            return None
+        return text if _OID.fullmatch(text) else None
 
     def resolve(self, rev: str) -> str | None:
         """The full id of the commit that ``rev`` names, or None."""

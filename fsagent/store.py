@@ -60,6 +60,8 @@ class Store:
         self.repo = Repo(self.root)
         self.warnings: list[str] = []
         self._private = self.repo.git_dir / "fsagent"
+        self.live: dict[str, set[str]] = {}
+        """Ids of the records that this process appended and no commit holds yet, by segment."""
         self._conflicts: set[str] = set()
         """Paths that Git last called unmerged: nothing is written until they are mended."""
 
@@ -228,6 +230,8 @@ class Store:
                 when = self.clock.now()
                 text = format_message(change.subject, change.trailers)
                 change.commit = self.repo.commit(blobs, text, author, when)
+                for path in paths:
+                    self.live.pop(path, None)
             except BaseException:
                 for path, data in before.items():
                     self._put(path, data)
@@ -375,6 +379,7 @@ class Store:
                     raise
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+        self.live.setdefault(path, set()).add(record.id)
         return path
 
     def _segment(self, record: Record, size: int) -> str:

@@ -25,8 +25,8 @@ RANK = {
 OWNERS = {
     "git": {"repo"},
     "gitdb": {"repo"},
-    "whoosh": {"index"},
-    "rank_bm25": {"index"},
+    "whoosh": {"index", "bench"},
+    "rank_bm25": {"index", "bench"},
     "openai": {"llm"},
     "xllamacpp": {"llm"},
     "tiktoken": {"tokens"},

@@ -244,12 +244,12 @@ def test_search(shell: Shell) -> None:
     shell.run("chat", "sarah", "my cat")
     (shell.home / "core/human.md").write_text("edited\n")
     answer = shell.json("search", "sarah", "who is the cat?")
-    assert list(answer) == ["commit", "uncommitted", "hits"]
+    assert list(answer) == ["commit", "uncommitted", "unknown", "more", "hits"]
     assert answer["commit"] == git(shell.home, "rev-parse", "HEAD").strip()
     assert answer["uncommitted"] == ["core/human.md"]
     assert list(answer["hits"][0]) == [
-        "id", "kind", "path", "line", "ts", "role", "name", "thread", "tags", "score", "text",
-        "before", "after",
+        "id", "kind", "path", "line", "ts", "role", "name", "thread", "title", "tags",
+        "score", "text", "before", "after", "signals",
     ]  # fmt: skip
     assert {hit["text"] for hit in answer["hits"]} == {"The cat is Ada.", "my cat"}
     assert len(shell.json("search", "sarah", "cat", "--in", "notes")["hits"]) == 1
@@ -261,7 +261,10 @@ def test_search(shell: Shell) -> None:
     assert "note  #pets\n  The cat is Ada." in plain(out)
     assert "Not searched yet, since they are not committed: core/human.md" in err
     assert "is no date" in shell.fails("search", "sarah", "x", "--since", "soon", status=2)
-    assert shell.run("search", "sarah", "zebra")[0] == "Nothing found.\n"
+    assert (
+        shell.run("search", "sarah", "zebra")[0]
+        == "Nothing found: no memory holds the word zebra.\n"
+    )
 
 
 def test_context(shell: Shell) -> None:
@@ -432,7 +435,8 @@ def test_a_torn_recall_line(shell: Shell) -> None:
     assert (
         f"{segment.relative_to(shell.home)}, line 2: not a line of JSON; the line is skipped" in err
     )
-    assert len(shell.json("search", "sarah", "first one")["hits"]) == 2
+    found = {hit["text"] for hit in shell.json("search", "sarah", "first one")["hits"]}
+    assert found >= {"first", "one"}
 
 
 # ── a real terminal ───────────────────────────────────────────────────────────────────────────

@@ -85,6 +85,8 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     return {
         "commit": answer.commit,
         "uncommitted": list(answer.uncommitted),
+        "unknown": list(answer.unknown),
+        "more": answer.more,
         "hits": [
             {
                 "id": hit.doc.id,
@@ -95,11 +97,13 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                 "role": hit.doc.role or None,
                 "name": hit.doc.name or None,
                 "thread": hit.doc.thread or None,
+                "title": hit.doc.title or None,
                 "tags": list(hit.doc.tags),
                 "score": hit.score,
                 "text": hit.doc.text,
-                "before": hit.before or None,
-                "after": hit.after or None,
+                "before": hit.before.text if hit.before else None,
+                "after": hit.after.text if hit.after else None,
+                "signals": dict(hit.signals),
             }
             for hit in answer.hits
         ],
@@ -111,7 +115,11 @@ def print_answer(agent: Agent, answer: Answer) -> None:
     for hit in answer.hits:
         click.echo(f"{_where(agent, hit)}\n  {one_line(hit.doc.text, 240)}")
     if not answer.hits:
-        click.echo("Nothing found.")
+        missing = ", ".join(answer.unknown[:10])
+        word = "word" if len(answer.unknown) == 1 else "words"
+        click.echo(
+            f"Nothing found: no memory holds the {word} {missing}." if missing else "Nothing found."
+        )
     if answer.uncommitted:
         names = ", ".join(answer.uncommitted[:5])
         more = f" and {len(answer.uncommitted) - 5} more" if len(answer.uncommitted) > 5 else ""

@@ -6,125 +6,109 @@ directory, and may be deleted at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-from fsagent.formats import parse_block, parse_note, parse_page, parse_record
-from fsagent.records import Doc, Hit
-from fsagent.repo import Repo
+if TYPE_CHECKING:
+    from fsagent.index.entries import Entry
+    from fsagent.index.pool import Ask, Pool, Stats
+    from fsagent.records import Doc
+    from fsagent.repo import Repo
 
-SEARCHED = ("core", "archival", "recall")
-"""The folders whose files become docs."""
+Progress = Callable[[int, int], None]
+"""Told (files done, files in all) while an index is built."""
 
 
 @dataclass(frozen=True)
-class Query:
-    """What to look for. Filters that are empty let everything through.
+class Meta:
+    """What an index mirrors: a commit; and, for blobs elsewhere than their docs say, where.
 
-    ``since`` and ``until`` are moments as ``clock.stamp`` writes them, both included. Without
-    words, the newest docs are the answer.
+    The chunks of a note are keyed by its blob, so a note that is moved or copied is not indexed
+    again: ``moved`` maps such a blob to its paths, sorted.
     """
 
-    text: str
-    limit: int = 10
-    kinds: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    all_tags: bool = False
-    since: str = ""
-    until: str = ""
+    commit: str
+    moved: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Index(Protocol):
-    """A store of docs that can be asked. One backend is one class with these four."""
+    """A store of docs that can be asked. A second backend is one more class with these."""
 
-    def commit(self) -> str | None:
-        """The commit that the index mirrors; None when it is empty or unusable."""
+    def meta(self) -> Meta | None:
+        """What the index mirrors; None where it is empty or unusable."""
         ...
 
-    def update(self, put: Iterable[Doc], drop: Iterable[Doc], commit: str) -> None:
-        """Take docs out and in, and mirror ``commit`` from now on: all at once or not at all."""
+    def update(
+        self, put: Iterable[Entry], drop: Iterable[Entry], meta: Meta, *, wait: bool = True
+    ) -> bool:
+        """Take docs out and in, and mirror ``meta`` from now on: all at once or not at all.
+
+        False where nothing was done: another process writes and ``wait`` is off, or another has
+        written since this one looked.
+        """
         ...
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything with the next update."""
         ...
 
-    def search(self, query: Query) -> list[Hit]:
-        """The docs that answer ``query``, best first, ties by id."""
+    def refresh(self) -> None:
+        """See what other processes have written. Until then an index answers from one state."""
+        ...
+
+    def stats(self, words: Sequence[str]) -> Stats:
+        """How many docs there are, and how many hold each of the words."""
+        ...
+
+    def candidates(self, ask: Ask) -> Pool:
+        """The docs within the limits with the best BM25 scores; without words, the newest."""
+        ...
+
+    def at(self, slots: Iterable[tuple[int, int]], ask: Ask) -> Pool:
+        """The docs at these (session, place), whether or not they meet the limits."""
+        ...
+
+    def docs(self, keys: Iterable[int]) -> dict[int, Doc]:
+        """The docs of these keys, those that are there."""
+        ...
+
+    def entries(self) -> Iterator[Entry]:
+        """Every doc with its analysis, in any order."""
+        ...
+
+    def speakers(self) -> frozenset[str]:
+        """The names of those who have spoken."""
+        ...
+
+    def __len__(self) -> int:
+        """How many docs there are."""
         ...
 
 
-def follow(index: Index, repo: Repo, progress: Callable[[int, int], None] | None = None) -> None:
+class Persistent(Index, Protocol):
+    """An index in files, which other threads and processes look into as well."""
+
+    def copy(self) -> Persistent:
+        """Another look at the same index, for another thread."""
+        ...
+
+
+def follow(index: Index, repo: Repo, progress: Progress | None = None) -> None:
     """Bring ``index`` to HEAD by the difference between two trees.
 
     A turn, a hand edit, an undo, a pull, a checkout or a deleted cache are all the same to it: only
     where the index mirrors no commit that still exists is everything read again.
     ``progress`` is told (files done, files in all) while that goes on.
     """
-    head, at = repo.head(), index.commit()
-    if head is None or head == at:
-        return
-    put: list[Doc] = []
-    drop: list[Doc] = []
-    if at and repo.resolve(at):
-        for change in repo.changes(at, head):
-            if _searched(change.path):
-                old = _docs(repo, change.path, change.old)
-                new = _docs(repo, change.path, change.new)
-                kept = set(old) & set(new)
-                drop += [doc for doc in old if doc not in kept]
-                put += [doc for doc in new if doc not in kept]
-    else:
-        index.clear()
-        files = {p: b for p, b in repo.files(head, SEARCHED).items() if _searched(p)}
-        for done, (path, blob) in enumerate(files.items()):
-            if progress:
-                progress(done, len(files))
-            put += _docs(repo, path, blob.oid)
-    index.update(put, drop, head)
+    from fsagent.index.following import step
 
-
-def _searched(path: str) -> bool:
-    top, _, rest = path.partition("/")
-    return top in SEARCHED and rest.endswith(".jsonl" if top == "recall" else ".md")
-
-
-def _docs(repo: Repo, path: str, oid: str | None) -> list[Doc]:
-    return docs_of(path, repo.read(oid)) if oid else []
-
-
-def docs_of(path: str, data: bytes) -> list[Doc]:
-    """The docs that a file holds: each record of a segment, or the one note or block.
-
-    Tool results and calls are not docs: what they found is one already.
-    """
-    if path.startswith("recall/"):
-        found = []
-        for number, line in enumerate(data.split(b"\n"), 1):
-            try:
-                record = parse_record(line.decode())
-            except ValueError:  # a torn line; reading recall names it
-                continue
-            if record.content and record.role != "tool":
-                found.append(
-                    Doc(
-                        id=record.id,
-                        kind="record",
-                        path=path,
-                        line=number,
-                        text=record.content,
-                        ts=record.ts,
-                        role=record.role,
-                        name=record.name or "",
-                        thread=record.thread or "",
-                    )
-                )
-        return found
-    page = parse_page(data)
-    if path.startswith("core/"):
-        block = parse_block(path, page)
-        return [Doc(block.label, "block", path, page.value_line, block.text)]
-    note = parse_note(path, page)
-    return [Doc(note.id, "note", path, page.value_line, note.text, note.created, tags=note.tags)]
+    head = repo.head()
+    for _ in range(5):  # again where another process has brought the index somewhere meanwhile
+        meta = index.meta()
+        if (
+            head is None
+            or (meta and meta.commit == head)
+            or step(index, repo, head, meta, progress)
+        ):
+            return

@@ -2,67 +2,78 @@
 
 The version is pinned: in the forks, ``refresh()`` keeps stale segments. Opening an index unpickles
 its schema, so it is only ever opened in the user's own cache directory, never in an agent's.
+
+Whoosh keeps postings, stored docs, and a column of rows; candidates are scored from its postings in
+blocks rather than one by one, with weights that count living docs only.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
+import json
+import pickle
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from fsagent.clock import moment, stamp
-from fsagent.errors import SearchError
-from fsagent.index import Query
-from fsagent.index.ranking import rank
-from fsagent.index.words import query_terms, terms
-from fsagent.records import Doc, Hit
+import numpy as np
+
+from fsagent.index import Meta
+from fsagent.index.bm25 import Array, saturated
+from fsagent.index.entries import RECIPE, Entry
+from fsagent.index.pool import ROW, Ask, Limits, Pool, Stats, best
+from fsagent.records import Doc
 
 with warnings.catch_warnings():  # Whoosh is from 2016: its string literals warn on newer Pythons
     warnings.simplefilter("ignore")
-    from whoosh import fields, index, query
+    from whoosh import columns, fields, index
     from whoosh.analysis import Composable, Token
+    from whoosh.codec.whoosh3 import W3LeafMatcher
     from whoosh.filedb.filestore import RamStorage
+    from whoosh.reading import EmptyReader
+    from whoosh.writing import CLEAR
 
-RECIPE = "1"
-"""Raised whenever docs or terms are made differently: an index of another recipe is rebuilt."""
-
-_CANDIDATES = 200
-_COMMIT_KEY = "commit"
+_META = "meta"
+_PATIENCE = 2.0
+"""Seconds to try again while a merge in another process removes files that are being opened."""
 
 
-class _Analyzer(Composable):  # type: ignore[misc]  # it comes without types
-    """fsagent's own terms, in the shape that Whoosh wants. At module level: schemas are pickled."""
+class _Terms(Composable):  # type: ignore[misc]  # it comes without types
+    """Takes terms apart that were joined by spaces. At module level: schemas are pickled."""
 
     def __call__(self, value: str, **kwargs: Any) -> Iterator[Token]:
         token = Token(positions=False, chars=False, **kwargs)
-        for text in terms(value):
+        token.boost = 1.0
+        for text in value.split(" "):
             token.text = text
-            token.boost = 1.0
+            yield token
+
+
+class _Lines(Composable):  # type: ignore[misc]  # it comes without types
+    """Takes values apart that were joined by line ends."""
+
+    def __call__(self, value: str, **kwargs: Any) -> Iterator[Token]:
+        token = Token(positions=False, chars=False, **kwargs)
+        token.boost = 1.0
+        for text in value.split("\n"):
+            token.text = text
             yield token
 
 
 def _schema() -> fields.Schema:
     return fields.Schema(
-        key=fields.ID(unique=True, stored=True),
-        id=fields.STORED,
-        kind=fields.ID(stored=True),
-        path=fields.STORED,
-        line=fields.STORED,
-        text=fields.STORED,
-        ts=fields.STORED,
-        when=fields.ID,
-        role=fields.ID(stored=True),
-        name=fields.STORED,
-        thread=fields.STORED,
-        tags=fields.STORED,
-        tag=fields.KEYWORD(commas=True, lowercase=True),
-        body=fields.TEXT(analyzer=_Analyzer(), phrase=False),
+        key=fields.ID,
+        row=fields.COLUMN(columns.FixedBytesColumn(ROW.itemsize)),
+        doc=fields.STORED,
+        terms=fields.STORED,
+        name=fields.ID,
+        tag=fields.TEXT(analyzer=_Lines(), phrase=False),
+        body=fields.TEXT(analyzer=_Terms(), phrase=False),
     )
 
 
@@ -70,140 +81,288 @@ class WhooshIndex:
     """An index in ``folder``, or in memory where that cannot be written."""
 
     def __init__(self, folder: Path) -> None:
+        self._home = folder
         self._folder = folder / f"whoosh-{RECIPE}"
-        self._memory: Any = None
+        self._ram: Any = None
+        self._snapshot: _Snapshot | None = None
+        self._replace = False
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / "lock").touch()
         except OSError:
-            self._memory = RamStorage().create_index(_schema())
+            self._ram = RamStorage().create_index(_schema())
 
-    def commit(self) -> str | None:
-        """See ``Index.commit``."""
-        found = self._open()
-        if not found:
-            return None
-        try:
-            with found.searcher() as searcher:
-                stored = searcher.document(key=_COMMIT_KEY)
-        except Exception:  # whatever is wrong with a cache, the answer is to make it again
-            return None
-        return stored["text"] if stored else None
+    # ── the seam ──────────────────────────────────────────────────────────────────────────────
 
-    def update(self, put: Iterable[Doc], drop: Iterable[Doc], commit: str) -> None:
+    def meta(self) -> Meta | None:
+        """See ``Index.meta``."""
+        snapshot = self._open()
+        return snapshot.meta if snapshot and not self._replace else None
+
+    def update(
+        self, put: Iterable[Entry], drop: Iterable[Entry], meta: Meta, *, wait: bool = True
+    ) -> bool:
         """See ``Index.update``."""
-        with self._alone():
-            found = self._open() or index.create_in(self._folder, _schema())
-            writer = found.writer()
+        with self._alone(wait) as mine:
+            if not mine:
+                return False
+            before = self._open()
+            self._snapshot = None
+            now = self._open()
+            if not self._replace and (before and before.meta) != (now and now.meta):
+                return False  # another process was here: what is put may not fit
+            writer = (self._index() or self._fresh()).writer()
             try:
-                for doc in drop:
-                    writer.delete_by_term("key", _key(doc))
-                for doc in put:
-                    when = moment(doc.ts)
-                    writer.update_document(
-                        key=_key(doc),
-                        id=doc.id,
-                        kind=doc.kind,
-                        path=doc.path,
-                        line=doc.line,
-                        text=doc.text,
-                        ts=doc.ts,
-                        when=stamp(when) if when else "",
-                        role=doc.role,
-                        name=doc.name,
-                        thread=doc.thread,
-                        tags=doc.tags,
-                        tag=",".join(tag.replace(",", " ") for tag in doc.tags),
-                        body=doc.text,
+                for entry in drop:
+                    writer.delete_by_term("key", f"{entry.key:x}")
+                writer.delete_by_term("key", _META)
+                for entry in put:
+                    writer.add_document(
+                        key=f"{entry.key:x}",
+                        row=entry.row.tobytes(),
+                        doc=pickle.dumps(astuple(entry.doc)),
+                        terms=" ".join(entry.terms),
+                        name=entry.doc.name or None,
+                        tag="\n".join(tag.casefold().strip() for tag in entry.doc.tags) or None,
+                        body=" ".join(entry.terms) or None,
                     )
-                writer.update_document(key=_COMMIT_KEY, text=commit)
-                writer.commit()
+                writer.add_document(key=_META, doc=json.dumps([meta.commit, meta.moved]))
+                writer.commit(mergetype=CLEAR) if self._replace else writer.commit()
             except BaseException:
-                writer.cancel()
+                with suppress(Exception):
+                    writer.cancel()
                 raise
+            self.refresh()
+            return True
 
     def clear(self) -> None:
-        """See ``Index.clear``."""
-        with self._alone():
-            if self._memory:
-                self._memory = RamStorage().create_index(_schema())
-                return
-            for entry in self._folder.iterdir():
-                if entry.name != "lock":
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            index.create_in(self._folder, _schema())
+        """See ``Index.clear``. What is there stays for its readers until the next update."""
+        self._replace = True
 
-    def search(self, asked: Query) -> list[Hit]:
-        """See ``Index.search``."""
-        for _ in range(3):  # a merge in another process may remove a file that is being opened
-            found = self._open()
-            if not found:
-                return []
+    def refresh(self) -> None:
+        """See ``Index.refresh``."""
+        self._snapshot, self._replace = None, False
+
+    def stats(self, words: Sequence[str]) -> Stats:
+        """See ``Index.stats``."""
+        snapshot = self._now()
+        holding = {}
+        for word in words:
+            docs, _ = snapshot.postings("body", word)
+            holding[word] = int(snapshot.alive[docs].sum())
+        return Stats(int(snapshot.alive.sum()), snapshot.total, holding)
+
+    def candidates(self, ask: Ask) -> Pool:
+        """See ``Index.candidates``."""
+        snapshot = self._now()
+        rows = snapshot.rows
+        scores = np.zeros(len(rows))
+        for word, weight in zip(ask.words, ask.weights, strict=True):
+            docs, counts = snapshot.postings("body", word)
+            scores[docs] += weight * saturated(counts, snapshot.lengths[docs], ask.average)
+        if not ask.words:
+            scores = rows["time"] - rows["time"].min(initial=0) + 1.0
+        scores[~snapshot.allowed(ask.limits)] = 0.0
+        found = best(scores, rows["key"], ask.size)
+        return Pool(rows[found], snapshot.counts(ask.words, found), np.ones(len(found), bool))
+
+    def at(self, slots: Iterable[tuple[int, int]], ask: Ask) -> Pool:
+        """See ``Index.at``."""
+        snapshot = self._now()
+        wanted = set(slots)
+        near = np.flatnonzero(
+            np.isin(snapshot.rows["session"], [session for session, _ in wanted]) & snapshot.alive
+        )
+        places = zip(
+            snapshot.rows["session"][near].tolist(),
+            snapshot.rows["place"][near].tolist(),
+            strict=True,
+        )
+        found = near[[slot in wanted for slot in places]] if len(near) else near
+        allowed = snapshot.allowed(ask.limits)[found]
+        return Pool(snapshot.rows[found], snapshot.counts(ask.words, found), allowed)
+
+    def docs(self, keys: Iterable[int]) -> dict[int, Doc]:
+        """See ``Index.docs``."""
+        snapshot = self._now()
+        found = {}
+        for key in keys:
+            docs, _ = snapshot.postings("key", f"{key:x}")
+            for number in docs[snapshot.alive[docs]]:
+                found[key] = Doc(*pickle.loads(snapshot.stored(int(number))["doc"]))  # noqa: S301 - the user's own cache
+        return found
+
+    def entries(self) -> Iterator[Entry]:
+        """See ``Index.entries``."""
+        snapshot = self._now()
+        for number in np.flatnonzero(snapshot.alive):
+            stored = snapshot.stored(int(number))
+            row = snapshot.rows[number]
+            doc = Doc(*pickle.loads(stored["doc"]))  # noqa: S301 - the user's own cache
+            terms = stored["terms"]
+            yield Entry(doc, int(row["key"]), tuple(terms.split(" ") if terms else ()), row)
+
+    def speakers(self) -> frozenset[str]:
+        """See ``Index.speakers``."""
+        return self._now().speakers
+
+    def copy(self) -> WhooshIndex:
+        """See ``Index.copy``."""
+        other = WhooshIndex(self._home)
+        other._ram, other._replace = self._ram, self._replace
+        return other
+
+    def __len__(self) -> int:
+        return int(self._now().alive.sum())
+
+    # ── below ─────────────────────────────────────────────────────────────────────────────────
+
+    def _now(self) -> _Snapshot:
+        snapshot = self._open()
+        if snapshot is None or self._replace:
+            return _Snapshot(EmptyReader(_schema()))
+        return snapshot
+
+    def _open(self) -> _Snapshot | None:
+        """The last whole state of the index; None where there is none that can be read."""
+        end = time.monotonic() + _PATIENCE
+        while self._snapshot is None:
             try:
-                with found.searcher() as searcher:
-                    return self._search(searcher, asked)
-            except OSError as error:
-                failed = error
-                time.sleep(0.02)
-        raise SearchError(f"The index in {self._folder} cannot be read: delete it.") from failed
-
-    def _search(self, searcher: Any, asked: Query) -> list[Hit]:
-        words = query_terms(asked.text)
-        limits = list(_filters(asked))
-        if asked.text.strip():
-            wanted = query.Or([query.Term("body", word) for word in words])
-            found = searcher.search(
-                wanted, filter=query.And(limits) if limits else None, limit=_CANDIDATES
-            )
-            return rank(asked.text, [_doc(hit) for hit in found], asked.limit)
-        every = query.And(limits) if limits else query.Every("kind")
-        docs = [_doc(hit) for hit in searcher.search(every, limit=None)]
-        docs.sort(key=lambda doc: (doc.ts, doc.id), reverse=True)
-        return [Hit(doc, 0.0) for doc in docs[: asked.limit]]
-
-    def _open(self) -> Any:
-        if self._memory:
-            return self._memory
-        for _ in range(3):
-            try:
-                return index.open_dir(self._folder)
-            except FileNotFoundError:
-                time.sleep(0.02)
-            except Exception:  # EmptyIndexError, or whatever a damaged pickle raises
+                found = self._index()
+                if found is None:
+                    return None
+                self._snapshot = _Snapshot(found.reader())
+            except (FileNotFoundError, PermissionError):
+                if time.monotonic() > end:
+                    return None
+                time.sleep(0.01)
+            except Exception:  # whatever is wrong with a cache, the answer is to make it again
                 return None
-        return None
+        return self._snapshot
+
+    def _index(self) -> Any:
+        if self._ram:
+            return self._ram
+        try:
+            return index.open_dir(self._folder)
+        except (index.EmptyIndexError, index.IndexVersionError):
+            return None
+
+    def _fresh(self) -> Any:
+        """An empty index in the place of whatever is there."""
+        for entry in self._folder.iterdir():
+            if entry.name != "lock":
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        return index.create_in(self._folder, _schema())
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._memory:
-            yield
+    def _alone(self, wait: bool) -> Iterator[bool]:
+        """Hold the writer's lock. It frees itself when the process ends, however it ends."""
+        if self._ram:
+            yield True
             return
         with open(self._folder / "lock", "ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
 
 
-def folder_for(cache: Path, root: Path, ident: str) -> Path:
-    """Where the index of one agent lives: by its real path and id, so that a copy has its own."""
-    key = hashlib.sha256(f"{root.resolve()}\n{ident}".encode("utf-8", "surrogateescape"))
-    return cache / "index" / key.hexdigest()[:32]
+class _Snapshot:
+    """One state of the index, which stays as it is whatever others write."""
+
+    def __init__(self, reader: Any) -> None:
+        leaves = [one for one in reader.leaf_readers() if not isinstance(one[0], EmptyReader)]
+        self._reader = reader
+        self._leaves = leaves
+        self._formats = {name: _schema()[name].format for name in ("body", "key", "tag")}
+        parts = [_rows(leaf) for leaf, _ in leaves]
+        self.rows: Array = np.concatenate(parts) if parts else np.empty(0, ROW)
+        self.alive: Array = np.ones(len(self.rows), bool)
+        for leaf, base in leaves:
+            self.alive[[base + number for number in leaf._perdoc.deleted_docs()]] = False
+        self.meta: Meta | None = None
+        docs, _ = self.postings("key", _META)
+        for number in docs[self.alive[docs]]:
+            self.meta = Meta(*json.loads(self.stored(int(number))["doc"]))
+        self.alive[docs] = False
+        self.lengths: Array = self.rows["length"].astype(np.float64)
+        self.total = int(self.lengths[self.alive].sum())
+
+    def postings(self, field: str, word: str) -> tuple[Any, Array]:
+        """The docs that hold a word, deleted ones too, and how often each does."""
+        text = word.encode("utf-8", "surrogatepass")
+        docs, counts = [], []
+        for leaf, base in self._leaves:
+            if (field, text) not in leaf._terms:
+                continue
+            matcher = leaf._terms.matcher(field, text, self._formats[field])
+            while matcher.is_active():
+                if isinstance(matcher, W3LeafMatcher):  # a block of 128 at a time
+                    matcher._read_data()
+                    docs.append(np.cumsum(np.asarray(matcher._data[0], np.int64)) + base)
+                    matcher._read_weights()
+                    counts.append(np.asarray(matcher._weights, np.float64))
+                    matcher._next_block()
+                else:
+                    docs.append(np.array([matcher.id() + base], np.int64))
+                    counts.append(np.array([matcher.weight()], np.float64))
+                    matcher.next()
+        if not docs:
+            return np.empty(0, np.int64), np.empty(0)
+        return np.concatenate(docs), np.concatenate(counts)
+
+    def counts(self, words: Sequence[str], numbers: Any) -> Array:
+        """How often each of the docs holds each word."""
+        found = np.zeros((len(numbers), len(words)))
+        for column, word in enumerate(words):
+            held = np.zeros(len(self.rows))
+            docs, counts = self.postings("body", word)
+            held[docs] = counts
+            found[:, column] = held[numbers]
+        return found
+
+    def allowed(self, limits: Limits) -> Array:
+        """Which docs are there and meet the limits."""
+        allowed = self.alive & limits.pass_rows(self.rows)
+        masks = []
+        for tag in limits.tags:
+            mask = np.zeros(len(self.rows), bool)
+            mask[self.postings("tag", tag.casefold().strip())[0]] = True
+            masks.append(mask)
+        if masks:
+            allowed &= (
+                np.logical_and.reduce(masks) if limits.all_tags else np.logical_or.reduce(masks)
+            )
+        for word in limits.words:
+            mask = np.zeros(len(self.rows), bool)
+            mask[self.postings("body", word)[0]] = True
+            allowed &= mask
+        return allowed
+
+    def stored(self, number: int) -> Any:
+        """What is stored of a doc."""
+        return self._reader.stored_fields(number)
+
+    @property
+    def speakers(self) -> frozenset[str]:
+        """Every name of the field."""
+        return frozenset(
+            name.decode("utf-8", "replace")
+            for leaf, _ in self._leaves
+            for name in leaf.lexicon("name")
+        )
 
 
-def _key(doc: Doc) -> str:
-    return f"{doc.path}\n{doc.id}"
-
-
-def _doc(hit: Any) -> Doc:
-    names = ("id", "kind", "path", "line", "text", "ts", "role", "name", "thread", "tags")
-    return Doc(**{name: hit[name] for name in names})
-
-
-def _filters(asked: Query) -> Iterator[Any]:
-    if asked.kinds:
-        yield query.Or([query.Term("kind", kind) for kind in asked.kinds])
-    if asked.roles:
-        yield query.Or([query.Term("role", role) for role in asked.roles])
-    if asked.tags:
-        tags = [query.Term("tag", tag.lower().strip().replace(",", " ")) for tag in asked.tags]
-        yield query.And(tags) if asked.all_tags else query.Or(tags)
-    if asked.since or asked.until:
-        yield query.TermRange("when", asked.since or "0", asked.until or "9")
+def _rows(leaf: Any) -> Array:
+    """The column of rows of one segment."""
+    count = leaf.doc_count_all()
+    rows = np.zeros(count, ROW)
+    if leaf._perdoc.has_column("row"):
+        column = leaf.column_reader("row", translate=False)
+        held = min(count, column._count)
+        data = column._dbfile.get(column._basepos, held * ROW.itemsize)
+        rows[:held] = np.frombuffer(bytes(data), ROW)
+    return rows

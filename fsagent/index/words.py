@@ -40,6 +40,38 @@ STOP = frozenset(
 )
 """Words that say nothing about what a text is about: English in full, other languages in brief."""
 
+_IRREGULAR = """go went gone goes|buy bought|get got gotten|make made|take took taken
+    give gave given|see saw seen|meet met|find found|feel felt|tell told|say said|think thought
+    bring brought|teach taught|catch caught|write wrote written
+    run ran|win won|lose lost|leave left|keep kept
+    hold held|begin began begun|eat ate eaten|drink drank drunk|drive drove driven|fly flew flown
+    grow grew grown|know knew known|draw drew drawn|wear wore worn|speak spoke spoken
+    break broke broken|choose chose chosen|fall fell fallen|swim swam swum|sing sang sung
+    ride rode ridden|rise rose risen|spend spent|send sent|lend lent|build built|sell sold|pay paid
+    sleep slept|hear heard|sit sat|stand stood|understand understood|lead led|become became
+    come came|child children|man men|woman women|foot feet|tooth teeth|mouse mice|life lives
+    wife wives|knife knives|shelf shelves|leaf leaves|person people|hide hid hidden
+    steal stole stolen|throw threw thrown|fight fought|seek sought|forget forgot forgotten
+    forgive forgave forgiven|bite bit bitten|shake shook shaken|wake woke woken|learn learnt
+    dream dreamt|deal dealt|mean meant|shoot shot|stick stuck|hang hung|show shown|beat beaten
+    blow blew blown"""
+_BASE = {
+    form: forms.split()[0]
+    for line in _IRREGULAR.split("\n")
+    for forms in line.split("|")
+    for form in forms.split()[1:]
+}
+
+TIMES = re.compile(
+    r"\b(?:yesterday|today|tonight|tomorrow|last|next|ago|recently|soon|since|weekend|morning|evening"
+    r"|afternoon|days?|weeks?|months?|years?|spring|summer|autumn|winter|christmas|easter"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|june|july|august"
+    r"|september|october|november|december|\d{1,2}(?:st|nd|rd|th)|(?:19|20)\d\d"
+    r"|\d{1,2}[:.]\d\d|[ap]m)\b",
+    re.IGNORECASE,
+)
+"""A text with one of these may tell when something was."""
+
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # Scripts written without spaces: every pair of neighbouring characters is a term.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
@@ -78,4 +110,5 @@ def _folded(word: str) -> str:
 @lru_cache(65_536)
 def _stem(word: str) -> str:
     # Not whoosh.lang.porter: its "running" is "runn", which no "run" finds.
-    return str(_STEMMER.stem(word.split("'")[0])) or word
+    word = word.split("'")[0]
+    return str(_STEMMER.stem(_BASE.get(word, word))) or word

@@ -150,6 +150,12 @@ class Facts:
 _HEAD = re.compile(r"(?:\A|\n\n)(\d+)\. (?=\d{4}-\d\d-\d\d|[^\n]*\bnote \w)([^\n]*)\n")
 
 
+# What stands beside a hit, and the remarks after the last one.
+_BESIDE = re.compile(
+    r"^   (?:before|after): .*\n?|^\((?:Nothing holds|There is more).*\)\n?", re.MULTILINE
+)
+
+
 def read_hits(text: str, *, notes: bool) -> list[Found]:
     """The hits in the text of a search result: numbered, or Letta's JSON; else none."""
     try:
@@ -171,7 +177,7 @@ def read_hits(text: str, *, notes: bool) -> list[Found]:
             heads.append(head)
     ends = [head.start() for head in heads[1:]] + [len(text)]
     return [
-        Found(text[head.end() : ends[i]].strip(), head[2].strip(), notes)
+        Found(_BESIDE.sub("", text[head.end() : ends[i]]).strip(), head[2].strip(), notes)
         for i, head in enumerate(heads)
     ]
 

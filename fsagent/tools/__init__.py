@@ -45,6 +45,7 @@ class SearchCall(Protocol):
         query: str,
         *,
         limit: int = ...,
+        offset: int = ...,
         kinds: tuple[str, ...] = ...,
         roles: tuple[str, ...] = ...,
         tags: tuple[str, ...] = ...,

@@ -15,12 +15,15 @@ from zoneinfo import ZoneInfo
 from fsagent.clock import day, moment
 from fsagent.errors import ToolError
 from fsagent.formats import one_line
-from fsagent.records import Answer, Block, Hit
+from fsagent.records import Answer, Block, Doc, Hit
 from fsagent.tools import Tool, ToolContext, tool
 
 _LINE_NUMBER = re.compile(r"^[ \t]*\d+→[ \t]*", re.MULTILINE)
 _SHOWN = 2000
 """Characters of one hit that a search result shows."""
+
+_BESIDE = 160
+"""Characters of the docs on either side of it."""
 
 
 @tool
@@ -150,27 +153,31 @@ def archival_memory_search(
     top_k: int = 5,
     start_datetime: str | None = None,
     end_datetime: str | None = None,
+    page: int = 0,
 ) -> str:
     """Search the notes in archival memory by their words.
 
     Args:
-        query: What to look for. Empty: the newest notes.
+        query: What to look for; a "phrase" in quotes must appear. Empty: the newest notes.
         tags: Only notes with these tags.
         tag_match_mode: Whether a note needs any or all of the tags.
         top_k: How many notes at most.
         start_datetime: Only notes made on or after this date, like 2026-11-21.
         end_datetime: Only notes made on or before this date.
+        page: 1 for the results after the first ones, and so on.
     """
+    limit = _between(top_k, 1, 50)
     answer = ctx.search(
         query,
-        limit=_between(top_k, 1, 50),
+        limit=limit,
+        offset=limit * _between(page, 0, 1000),
         kinds=("note",),
         tags=tuple(tags or ()),
         all_tags=tag_match_mode == "all",
         since=_day(start_datetime, "start_datetime", ctx.zone, end=False),
         until=_day(end_datetime, "end_datetime", ctx.zone, end=True),
     )
-    return _results(ctx, answer, query, "notes")
+    return _results(ctx, answer, query, "notes", page)
 
 
 @tool
@@ -181,25 +188,29 @@ def conversation_search(
     limit: int = 5,
     start_date: str | None = None,
     end_date: str | None = None,
+    page: int = 0,
 ) -> str:
     """Search everything said in earlier conversations, by words, speaker and date.
 
     Args:
-        query: What to look for. Empty: the newest messages.
+        query: What to look for; a "phrase" in quotes must appear. Empty: the newest messages.
         roles: Only messages of these roles; normally user and assistant.
         limit: How many messages at most.
         start_date: Only messages on or after this date, like 2026-11-21.
         end_date: Only messages on or before this date.
+        page: 1 for the results after the first ones, and so on.
     """
+    limit = _between(limit, 1, 50)
     answer = ctx.search(
         query or "",
-        limit=_between(limit, 1, 50),
+        limit=limit,
+        offset=limit * _between(page, 0, 1000),
         kinds=("record",),
         roles=tuple(roles or ("user", "assistant")),
         since=_day(start_date, "start_date", ctx.zone, end=False),
         until=_day(end_date, "end_date", ctx.zone, end=True),
     )
-    return _results(ctx, answer, query or "", "messages")
+    return _results(ctx, answer, query or "", "messages", page)
 
 
 @tool(ends_turn=True)
@@ -266,21 +277,45 @@ def _day(text: str | None, name: str, zone: ZoneInfo, *, end: bool) -> datetime 
         raise ToolError(f"{name}: {error}") from None
 
 
-def _results(ctx: ToolContext, answer: Answer, query: str, what: str) -> str:
+def _results(ctx: ToolContext, answer: Answer, query: str, what: str, page: int) -> str:
     if not answer.hits:
+        if page > 0:
+            return f"No more {what}: page {page} is past the last one."
         about = f" for {one_line(query, 80)!r}" if query else ""
+        if answer.unknown:
+            words = ", ".join(answer.unknown[:10])
+            return f"No {what} found{about}: nothing holds the words {words}. Try other words."
         return f"No {what} found{about}. Try other words, or fewer filters."
-    return "\n\n".join(_result(ctx, i, hit) for i, hit in enumerate(answer.hits, 1))
+    shown = [_result(ctx, i, hit) for i, hit in enumerate(answer.hits, 1)]
+    if answer.unknown:
+        shown.append(f"(Nothing holds the words: {', '.join(answer.unknown[:10])}.)")
+    if answer.more:
+        shown.append(f"(There is more: page={page + 1}.)")
+    return "\n\n".join(shown)
 
 
 def _result(ctx: ToolContext, number: int, hit: Hit) -> str:
     doc = hit.doc
     when = moment(doc.ts)
     parts = [ago(when, ctx.now, ctx.zone)] if when else []
-    parts += [doc.name or doc.role] if doc.kind == "record" else [f"note {doc.id}"]
+    parts += [doc.name or doc.role, doc.id] if doc.kind == "record" else [f"note {doc.id}"]
     parts += [f"tags: {', '.join(doc.tags)}"] if doc.tags else []
-    text = doc.text if len(doc.text) <= _SHOWN else doc.text[:_SHOWN] + " […]"
-    return f"{number}. {' · '.join(parts)}\n{text}"
+    parts += [f"under: {doc.title}"] if doc.title else []
+    lines = [f"{number}. {' · '.join(parts)}", _cut(doc.text, _SHOWN)]
+    if hit.before:
+        lines.insert(1, f"   before: {_beside(hit.before)}")
+    if hit.after:
+        lines.append(f"   after: {_beside(hit.after)}")
+    return "\n".join(lines)
+
+
+def _beside(doc: Doc) -> str:
+    who = f"{doc.name or doc.role}: " if doc.kind == "record" else ""
+    return who + one_line(doc.text, _BESIDE)
+
+
+def _cut(text: str, size: int) -> str:
+    return text if len(text) <= size else text[:size] + " […]"
 
 
 def ago(when: datetime, now: datetime, zone: ZoneInfo) -> str:

@@ -1,0 +1,182 @@
+"""Conversations with questions, shaped like LoCoMo's, as agents' directories.
+
+LoCoMo: Maharana et al., "Evaluating Very Long-Term Conversational Memory of LLM Agents" (ACL 2024).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fsagent.agent import Agent
+from fsagent.clock import Clock, moment, stamp
+from fsagent.environment import Environment
+from fsagent.errors import FsagentError
+from fsagent.formats import format_record
+from fsagent.records import Record
+from fsagent.store import SEGMENT_BYTES, SEGMENT_RECORDS
+
+_STEP = timedelta(seconds=30)
+"""Between two turns of a session, of which only the beginning is dated."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, its category, and the turns that hold its answer."""
+
+    text: str
+    category: str
+    evidence: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Sessions of turns, each a time and what was said, and the questions about them."""
+
+    name: str
+    sessions: tuple[tuple[Record, ...], ...]
+    questions: tuple[Asked, ...]
+    dropped: int
+    """Evidence that names no turn, and questions that have none left."""
+
+    @property
+    def turns(self) -> list[Record]:
+        """What was said, in order."""
+        return [record for session in self.sessions for record in session]
+
+
+class BenchClock(Clock):
+    """Stands at one moment, so that a run can be repeated."""
+
+    def __init__(self, now: datetime) -> None:
+        super().__init__()
+        self.at = now
+
+    def now(self) -> datetime:
+        """That moment."""
+        return self.at
+
+
+def load(path: Path) -> list[Conversation]:
+    """The conversations of a file.
+
+    Raises:
+        FsagentError: it is not shaped like LoCoMo's.
+    """
+    try:
+        data = json.loads(path.read_text())
+        found = [
+            _conversation(one, n)
+            for n, one in enumerate(data if isinstance(data, list) else [data])
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FsagentError(
+            f"{path} is not shaped like LoCoMo's data: a list of conversations, each with "
+            f"`conversation` and `qa` ({type(error).__name__}: {error})."
+        ) from error
+    return found
+
+
+def _conversation(raw: Mapping[str, Any], number: int) -> Conversation:
+    talk = raw["conversation"]
+    clock = BenchClock(datetime(2020, 1, 1, tzinfo=UTC))
+    ids: dict[str, str] = {}
+    sessions = []
+    names = sorted(
+        (key for key in talk if re.fullmatch(r"session_\d+", key)), key=lambda k: int(k[8:])
+    )
+    for name in names:
+        clock.at = _when(str(talk.get(f"{name}_date_time") or "")) or clock.at + timedelta(days=1)
+        said = []
+        for turn in talk[name]:
+            text = str(turn["text"])
+            if turn.get("blip_caption"):
+                text += f" [image: {turn['blip_caption']}]"
+            who = str(turn["speaker"])
+            plain = who.lower() in ("user", "assistant")
+            role = "user" if who == talk.get("speaker_a") else "assistant"
+            speaking = who.lower() if plain else role
+            ident = clock.id()
+            ids[str(turn["dia_id"])] = ident
+            said.append(
+                Record(
+                    ident,
+                    stamp(clock.at),
+                    speaking,
+                    text,
+                    ident,
+                    name=None if plain else who,
+                    extra={"session": name},
+                )
+            )
+            clock.at += _STEP
+        sessions.append(tuple(said))
+    questions, dropped = [], 0
+    for one in raw["qa"]:
+        named = [str(item) for item in one.get("evidence") or ()]
+        turns = set()
+        for item in named:
+            # Some are malformed: "D8:6; D9:17", "D:11:26", "D30:05".
+            for session, turn in re.findall(r"(\d+):(\d+)", item) or [("", "")]:
+                place = f"D{int(session or 0)}:{int(turn or 0)}"
+                known = ids.get(item) or ids.get(place)
+                dropped += known is None
+                turns |= {known} if known else set()
+        if turns:
+            questions.append(
+                Asked(str(one["question"]), str(one.get("category", "")), frozenset(turns))
+            )
+    return Conversation(
+        str(raw.get("sample_id", number)), tuple(sessions), tuple(questions), dropped
+    )
+
+
+def _when(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
+    except ValueError:
+        return moment(text)
+
+
+def make_agent(
+    conversation: Conversation, root: Path, environment: Environment, index: str
+) -> Agent:
+    """An agent that has had the conversation: its turns as recall files, committed."""
+    turns = conversation.turns
+    last = moment(turns[-1].ts) if turns else None
+    clock = BenchClock((last or datetime(2026, 1, 1, tzinfo=UTC)) + timedelta(days=1))
+    agent = Agent.init(root, environment=environment, clock=clock)
+    if index:
+        config = root / "agent.yaml"
+        config.write_text(config.read_text() + f"index: {index}\n")
+    for session in conversation.sessions:
+        for path, lines in _segments(session):
+            target = root / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("".join(lines))
+    agent.store.adopt(recall=True)
+    return agent
+
+
+def _segments(session: tuple[Record, ...]) -> Iterator[tuple[str, list[str]]]:
+    """The files of a session, each within the size of a segment."""
+    lines: list[str] = []
+    path = ""
+    for record in session:
+        line = format_record(record)
+        size = sum(map(len, lines)) + len(line)
+        if not lines or len(lines) >= SEGMENT_RECORDS or size > SEGMENT_BYTES:
+            if lines:
+                yield path, lines
+            path, lines = (
+                f"recall/{record.ts[:10].replace('-', '/', 1).replace('-', '/')}-{record.id}.jsonl",
+                [],
+            )
+        lines.append(line)
+    if lines:
+        yield path, lines

@@ -1,0 +1,132 @@
+"""The weights of the ranking, chosen on all conversations but one and measured on that one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from fsagent.agent import Agent
+from fsagent.bench.locomo import Conversation
+from fsagent.index.bm25 import Array
+from fsagent.index.find import CANDIDATES, pool_of
+from fsagent.index.pool import Ask, Limits
+from fsagent.index.question import Question
+from fsagent.index.ranking import WEIGHTS, Weights, rank
+
+GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+START = 0.5
+"""Where every weight begins: the shipped ones have seen all conversations."""
+
+_ENOUGH = 0.002
+"""A gain smaller than this is none."""
+
+Example = tuple[str, Any, Any, Any, int]
+"""Category; signals at weight 1, one a row; ids in order; where the evidence is; how much of it."""
+
+
+Recalls = tuple[str, float, float, float, float]
+"""Category; recall@5, @10, @20; reciprocal rank."""
+
+
+def names() -> list[str]:
+    """The weights, in the order of an example's rows."""
+    return ["words", *(name for name in asdict(WEIGHTS))]
+
+
+def signals_of(agent: Agent, conversation: Conversation) -> list[Example]:
+    """For each question its pool with every signal at weight 1."""
+    plain = Weights(**dict.fromkeys(asdict(WEIGHTS), 1.0))
+    plain = replace(plain, asked=0.0)
+    config = agent.config
+    limits = Limits(kinds=("record",), roles=("user", "assistant"))
+    examples: list[Example] = []
+    for asked in conversation.questions:
+        question = Question.of(
+            asked.text, agent.index.speakers(), agent.store.clock.now(), config.zone
+        )
+        ask = Ask.of(question.words, agent.index.stats(question.words), limits, CANDIDATES + 20)
+        pool = pool_of(agent.index, ask, question, config.zone)
+        _, signals = rank(pool, ask, question, config.zone, weights=plain)
+        rows = dict(signals)
+        rows["asked"] = -rows["words"] * pool.rows["asked"]
+        matrix = np.stack([rows.get(name, np.zeros(len(pool.rows))) for name in names()])
+        docs = agent.index.docs(pool.rows["key"].tolist())
+        ids = [docs[key].id for key in pool.rows["key"].tolist()]
+        order = np.lexsort((ids,))
+        matrix = matrix[:, order][:, pool.allowed[order]]
+        ids = [ids[n] for n in order if pool.allowed[n]]
+        here = np.array([n for n, ident in enumerate(ids) if ident in asked.evidence], int)
+        examples.append((asked.category, matrix, len(ids), here, len(asked.evidence)))
+    return examples
+
+
+def _recalls(examples: list[Example], weights: Array) -> list[Recalls]:
+    found: list[Recalls] = []
+    for category, matrix, _, here, wanted in examples:
+        scores = np.round(weights @ matrix, 6)
+        mine = scores[here]
+        before = (scores[None, :] > mine[:, None]).sum(1)
+        ties = [(scores[:n] == scores[n]).sum() for n in here]
+        ranks = before + np.array(ties, int)
+        depths = [(ranks < depth).sum() / wanted for depth in (5, 10, 20)]
+        found.append((category, *depths, (1 / (1 + ranks)).max(initial=0.0)))
+    return found
+
+
+def left_out(conversations: list[list[Example]]) -> dict[str, Any]:
+    """Recall where each conversation was searched with weights chosen on the others."""
+    start = np.array([1.0, *(START for _ in asdict(WEIGHTS))])
+    total: list[Recalls] = []
+    chosen = []
+    for number, held in enumerate(conversations):
+        others = [one for n, one in enumerate(conversations) if n != number]
+        weights = _tuned(others, start)
+        total += _recalls(held, weights)
+        chosen.append(dict(zip(names()[1:], weights[1:].tolist(), strict=True)))
+    whole = [one for one in total if one[0] != "5"]
+    apart = [one for one in total if one[0] == "5"]
+    return {
+        "recall@5": round(float(np.mean([one[1] for one in whole])), 4),
+        "recall@10": round(float(np.mean([one[2] for one in whole])), 4),
+        "recall@10 of category 5": round(float(np.mean([one[2] for one in apart])), 4)
+        if apart
+        else None,
+        "weights": chosen,
+    }
+
+
+def _tuned(conversations: list[list[Example]], start: Array) -> Array:
+    """Weights from the grid, one after the other, each that by which the measures rise most."""
+
+    def worth(weights: Array) -> float:
+        found = [
+            one[1:]
+            for examples in conversations
+            for one in _recalls(examples, weights)
+            if one[0] != "5"
+        ]
+        return float(np.mean(found, axis=0).sum())
+
+    best, most = start.copy(), worth(start)
+    for _ in range(3):
+        before = most
+        for place in range(1, len(best)):
+            if not any(
+                example[1][place].any() for examples in conversations for example in examples
+            ):
+                continue  # a signal that is off
+            tries = [(worth(_with(best, place, value)), value) for value in GRID]
+            gain, value = max(tries)
+            if gain > most + _ENOUGH:
+                best, most = _with(best, place, value), gain
+        if most == before:
+            break
+    return best
+
+
+def _with(weights: Array, place: int, value: float) -> Array:
+    changed = weights.copy()
+    changed[place] = value
+    return changed

@@ -1,0 +1,177 @@
+"""From a query to hits: candidates, the docs around them, the ranking, and the texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from fsagent.index import Index
+from fsagent.index.bm25 import Array
+from fsagent.index.pool import Ask, Limits, Pool, hashed
+from fsagent.index.question import Question
+from fsagent.index.ranking import WEIGHTS, Weights, edges, rank
+from fsagent.index.words import terms
+from fsagent.records import Doc, Hit
+
+CANDIDATES = 100
+"""Docs that the index offers to the ranking. With 50, LoCoMo's figures are the same."""
+
+_WITH_PHRASE = 1000
+"""How many of the docs that hold all words of a phrase are looked through for it."""
+
+
+_UTC = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for. Filters that are empty let everything through.
+
+    ``since`` and ``until`` are included. Without words, the newest docs are the answer. ``now`` is
+    the moment from which words like "last week" are counted, in ``zone``.
+    """
+
+    text: str
+    limit: int = 10
+    offset: int = 0
+    kinds: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    all_tags: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    now: datetime | None = None
+    zone: ZoneInfo = _UTC
+
+
+@dataclass(frozen=True)
+class Found:
+    """Hits, best first; words that occur nowhere; whether there are more hits past these."""
+
+    hits: tuple[Hit, ...]
+    unknown: tuple[str, ...] = ()
+    more: bool = False
+
+
+def find(index: Index, query: Query, weights: Weights = WEIGHTS) -> Found:
+    """The docs that answer ``query``. Ties go by id."""
+    question = Question.of(query.text, index.speakers(), query.now, query.zone)
+    limits = Limits(
+        query.kinds,
+        query.roles,
+        query.tags,
+        query.all_tags,
+        _milliseconds(query.since),
+        _milliseconds(query.until),
+        tuple(dict.fromkeys(word for phrase in question.phrases for word in terms(phrase))),
+    )
+    stats = index.stats(question.words)
+    unknown = tuple(word for word in question.words if not stats.holding[word])
+    if unknown == question.words and question.names:  # then at least what names the person
+        question = replace(question, words=question.names)
+        stats = index.stats(question.words)
+    size = CANDIDATES + query.offset + query.limit
+    ask = Ask.of(question.words, stats, limits, _WITH_PHRASE if question.phrases else size)
+    signals: Mapping[str, Array] = {}
+    if not question.words and not question.phrases:
+        pool = index.candidates(replace(ask, size=size))
+        scores = pool.rows["time"].astype(float)
+    else:
+        pool = pool_of(index, ask, question, query.zone)
+        scores, signals = rank(pool, ask, question, query.zone, weights=weights)
+    end = query.offset + query.limit
+    found: list[Hit] = []
+    seen: set[str] = set()
+    order = np.argsort(-scores, kind="stable")
+    order = order[pool.allowed[order]]
+    at = 0
+    while at < len(order) and len(found) <= end:
+        upto = min(len(order), at + end + 10)
+        while upto < len(order) and scores[order[upto]] == scores[order[upto - 1]]:
+            upto += 1  # ties go by id, and only the docs know theirs
+        batch = order[at:upto]
+        docs = index.docs(pool.rows["key"][batch].tolist())
+        hits = []
+        for place in batch:
+            doc = docs.get(int(pool.rows["key"][place]))
+            if doc and all(_holds(doc, phrase) for phrase in question.phrases):
+                parts = {name: round(float(values[place]), 3) for name, values in signals.items()}
+                score = float(scores[place]) if signals else 0.0
+                hits.append((-float(scores[place]), Hit(doc, score, signals=parts)))
+        hits.sort(key=lambda item: (item[0], _at_home(index, item[1].doc).id, item[1].doc.path))
+        for _, hit in hits:
+            if hit.doc.kind == "note":
+                if hit.doc.blob in seen:  # a note is one answer, by the best of its chunks
+                    continue
+                seen.add(hit.doc.blob)
+            found.append(hit)
+        at = upto
+    shown = _neighbours(index, found[query.offset : end], ask)
+    return Found(tuple(shown), unknown, len(found) > end)
+
+
+def pool_of(index: Index, ask: Ask, question: Question, zone: ZoneInfo) -> Pool:
+    """The candidates, those of the time that the query names, and the docs around them all."""
+    pools = [index.candidates(ask)] if ask.words or ask.limits.words else []
+    if question.span:
+        first, last = edges(
+            replace(question.span, last=question.span.last + timedelta(days=7)), zone
+        )
+        since, until = ask.limits.since, ask.limits.until
+        within = replace(
+            ask.limits,
+            since=first if since is None else max(first, since),
+            until=last if until is None else min(last, until),
+        )
+        pools.append(index.candidates(replace(ask, limits=within)))
+    pool = Pool.join(pools) if pools else Pool.empty(len(ask.words))
+    if len(ask.words) == 1:  # one word is no question: only what holds it is an answer
+        return pool
+    slots = {
+        (session, place + step)
+        for session, place in zip(
+            pool.rows["session"].tolist(), pool.rows["place"].tolist(), strict=True
+        )
+        for step in (-2, -1, 1, 2)
+    }
+    return Pool.join([pool, index.at(slots, ask)])
+
+
+def _neighbours(index: Index, hits: Iterable[Hit], ask: Ask) -> list[Hit]:
+    """The hits, each with the doc before and the one after it."""
+    hits = [replace(hit, doc=_at_home(index, hit.doc)) for hit in hits]
+    slots = {(hashed(hit.doc.session), hit.doc.place + step) for hit in hits for step in (-1, 1)}
+    rows = index.at(slots, replace(ask, words=(), weights=(), limits=Limits())).rows
+    docs = index.docs(rows["key"].tolist())
+    by_slot = {(doc.session, doc.place): _at_home(index, doc) for doc in docs.values()}
+    return [
+        replace(
+            hit,
+            before=by_slot.get((hit.doc.session, hit.doc.place - 1)),
+            after=by_slot.get((hit.doc.session, hit.doc.place + 1)),
+        )
+        for hit in hits
+    ]
+
+
+def _at_home(index: Index, doc: Doc) -> Doc:
+    """The doc under the path that its file has now."""
+    meta = index.meta()
+    paths = meta.moved.get(doc.blob) if meta and doc.blob else None
+    path = paths[0] if paths else doc.path
+    return replace(doc, path=path, id=doc.id or PurePosixPath(path).stem)
+
+
+def _holds(doc: Doc, phrase: str) -> bool:
+    text = " ".join(f"{doc.title}\n{doc.text}".casefold().split())
+    return re.search(rf"(?<!\w){re.escape(phrase.casefold())}(?!\w)", text) is not None
+
+
+def _milliseconds(when: datetime | None) -> int | None:
+    return int(when.timestamp() * 1000) if when else None

@@ -1,0 +1,257 @@
+"""A persistent index, and in memory what HEAD and the turn under way hold beyond it.
+
+What is new is found at once: it is in memory within microseconds, and Whoosh commits it later, in
+batches and off the way to a reply. A process that lives on reads the persistent postings into
+memory too, in the background and within a bound, and then asks no file any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+
+import numpy as np
+
+from fsagent.index import Index, Meta, Persistent
+from fsagent.index.bm25 import saturated
+from fsagent.index.entries import Entry
+from fsagent.index.memory import Memory
+from fsagent.index.pool import Ask, Pool, Stats, best
+from fsagent.records import Doc
+
+BATCH = 50
+"""Docs beyond the persistent index that are worth a commit to it."""
+
+SMALL = 2000
+"""Docs up to which an index that has to be built is built in memory first."""
+
+
+class Layered:
+    """The index that an agent asks: ``base`` below, memory above. May be shared by threads."""
+
+    def __init__(self, base: Persistent, memory: int) -> None:
+        """``memory`` is how many bytes the postings of ``base`` may take here; 0 leaves them."""
+        self._lock = threading.RLock()
+        self._base = base
+        self._bound = memory
+        self._full: Memory | None = None
+        self._tail = Memory()
+        self._tail_docs: dict[int, Doc] = {}
+        self._threads: list[threading.Thread] = []
+        self._asked = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        """Begin again from what the persistent index holds now."""
+        self._meta = self._base_meta = self._base.meta()
+        self._pending: dict[int, Entry] = {}
+        self._gone: dict[int, Entry] = {}
+        self._fresh = Memory()
+        self._full = None
+
+    # ── the seam ──────────────────────────────────────────────────────────────────────────────
+
+    def meta(self) -> Meta | None:
+        """See ``Index.meta``."""
+        return self._meta
+
+    def update(
+        self, put: Iterable[Entry], drop: Iterable[Entry], meta: Meta, *, wait: bool = True
+    ) -> bool:
+        """See ``Index.update``. Nothing is written to a file unless much is new."""
+        with self._lock:
+            put = iter(put)
+            first = list(islice(put, SMALL + 1))
+            if self._meta is None and len(first) > SMALL:
+                done = self._base.update(chain(first, put), (), meta, wait=wait)
+                self._base.refresh()
+                self._reset()
+                return done
+            for entry in drop:
+                if self._pending.pop(entry.key, None):
+                    self._fresh.remove(entry.key)
+                else:
+                    self._gone[entry.key] = entry
+                if self._full:
+                    self._full.remove(entry.key)
+            for entry in chain(first, put):
+                self._pending[entry.key] = entry
+                self._fresh.add(entry)
+                if self._full:
+                    self._full.add(entry)
+            self._meta = meta
+            if len(self._pending) + len(self._gone) > SMALL:
+                self.flush()
+            return True
+
+    def clear(self) -> None:
+        """See ``Index.clear``."""
+        with self._lock:
+            self._base.clear()
+            self._reset()
+
+    def refresh(self) -> None:
+        """See ``Index.refresh``."""
+        with self._lock:
+            self._base.refresh()
+            self._reset()
+
+    def stats(self, words: Sequence[str]) -> Stats:
+        """See ``Index.stats``."""
+        layers: list[Index | Memory] = [self._full] if self._full else [self._base, self._fresh]
+        found = self._tail.stats(words)
+        for layer in layers:
+            found = found + layer.stats(words)
+        if self._gone and not self._full:
+            gone = [set(entry.terms) for entry in self._gone.values()]
+            found = found + Stats(
+                -len(gone),
+                -sum(len(entry.terms) for entry in self._gone.values()),
+                {word: -sum(word in terms for terms in gone) for word in words},
+            )
+        return found
+
+    def candidates(self, ask: Ask) -> Pool:
+        """See ``Index.candidates``."""
+        if self._full:
+            pools = [self._full.candidates(ask)]
+        else:
+            more = replace(ask, size=ask.size + len(self._gone))
+            pools = [self._alive(self._base.candidates(more)), self._fresh.candidates(ask)]
+        if len(self._tail):
+            pools.append(self._tail.candidates(ask))
+        pool = Pool.join(pools)
+        if ask.words:
+            lengths = pool.rows["length"].astype(np.float64)[:, None]
+            scores = saturated(pool.counts, lengths, ask.average) @ np.asarray(ask.weights)
+        else:
+            scores = pool.rows["time"] - pool.rows["time"].min(initial=0) + 1.0
+        kept = np.zeros(len(pool.rows), bool)
+        kept[best(scores, pool.rows["key"], ask.size)] = True
+        return pool.where(kept)
+
+    def at(self, slots: Iterable[tuple[int, int]], ask: Ask) -> Pool:
+        """See ``Index.at``."""
+        slots = list(slots)
+        if self._full:
+            pools = [self._full.at(slots, ask)]
+        else:
+            pools = [self._alive(self._base.at(slots, ask)), self._fresh.at(slots, ask)]
+        return Pool.join([*pools, self._tail.at(slots, ask)])
+
+    def docs(self, keys: Iterable[int]) -> dict[int, Doc]:
+        """See ``Index.docs``."""
+        found: dict[int, Doc] = {}
+        below = []
+        for key in keys:
+            if key in self._tail_docs:
+                found[key] = self._tail_docs[key]
+            elif key in self._pending:
+                found[key] = self._pending[key].doc
+            elif key not in self._gone:
+                below.append(key)
+        return found | (self._base.docs(below) if below else {})
+
+    def entries(self) -> Iterator[Entry]:
+        """See ``Index.entries``."""
+        hidden = self._gone.keys() | self._pending.keys()
+        yield from (entry for entry in self._base.entries() if entry.key not in hidden)
+        yield from self._pending.values()
+
+    def speakers(self) -> frozenset[str]:
+        """See ``Index.speakers``."""
+        here = {entry.doc.name for entry in self._pending.values()}
+        here |= {doc.name for doc in self._tail_docs.values()}
+        return self._base.speakers() | (here - {""})
+
+    def __len__(self) -> int:
+        return self.stats(()).docs
+
+    # ── what lives in memory ──────────────────────────────────────────────────────────────────
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held for a search, so that all of its parts see one state."""
+        return self._lock
+
+    def tail(self, entries: Sequence[Entry]) -> None:
+        """Search these as well: the records of a turn that no commit holds yet."""
+        if entries or len(self._tail):
+            known = self._pending.keys()
+            entries = [entry for entry in entries if entry.key not in known]
+            self._tail = Memory(entries)
+            self._tail_docs = {entry.key: entry.doc for entry in entries}
+
+    def settle(self) -> None:
+        """Called after a search: a process that searches again gets ready for many more."""
+        self._asked += 1
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if self._asked < 2 or self._threads:
+            return
+        if len(self._pending) + len(self._gone) >= BATCH:
+            self._start(self.flush, daemon=False)
+        elif self._bound and self._full is None and self._base_meta:
+            self._start(self.warm, daemon=True)
+
+    def _start(self, target: object, *, daemon: bool) -> None:
+        thread = threading.Thread(target=target, daemon=daemon)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def warm(self) -> None:
+        """Read the postings of the persistent index into memory, unless they need too much."""
+        other = self._base.copy()
+        meta = other.meta()
+        full = Memory()
+        for entry in other.entries():
+            full.add(entry)
+            if full.size > self._bound:
+                self._bound = 0
+                return
+        with self._lock:
+            if meta is None or meta != self._base_meta:
+                return  # written to meanwhile: the next search begins again
+            for key in self._gone:
+                full.remove(key)
+            for entry in self._pending.values():
+                full.add(entry)
+            self._full = full
+
+    def flush(self) -> None:
+        """Write to the persistent index what it lacks, unless another process is doing so."""
+        with self._lock:
+            put, gone, meta = dict(self._pending), dict(self._gone), self._meta
+            if meta is None or meta == self._base_meta:
+                return
+            other = self._base.copy()
+        if self._base_meta is None:
+            other.clear()
+        done = other.meta() == self._base_meta and other.update(
+            put.values(), gone.values(), meta, wait=False
+        )
+        with self._lock:
+            if done:
+                self._base.refresh()
+                self._base_meta = self._base.meta()
+                self._pending = {k: e for k, e in self._pending.items() if put.get(k) is not e}
+                self._gone = {k: e for k, e in self._gone.items() if gone.get(k) is not e}
+                self._fresh = Memory(self._pending.values())
+            elif other.meta() != self._base_meta:
+                self.refresh()
+
+    def close(self) -> None:
+        """Keep what is worth it, and wait for what is being written."""
+        for thread in self._threads:
+            if not thread.daemon:
+                thread.join()
+        if len(self._pending) + len(self._gone) >= BATCH:
+            self.flush()
+
+    def _alive(self, pool: Pool) -> Pool:
+        """Without the docs that are gone, or that memory holds a newer form of."""
+        if not self._gone and not self._pending:
+            return pool
+        hidden = np.fromiter(chain(self._gone, self._pending), np.int64)
+        return pool.where(~np.isin(pool.rows["key"], hidden))
