@@ -27,6 +27,7 @@ from fsagent.turn import TurnRun
 if TYPE_CHECKING:
     from fsagent.index import Progress
     from fsagent.index.layered import Layered
+    from fsagent.index.meaning import Meaning
 
 LOOK_EVERY = 1.0
 """Seconds for which a look for hand edits counts."""
@@ -55,6 +56,8 @@ class Agent:
         self.warned: set[str] = set()
         """Warnings of the store that a turn has given already."""
         self._dirty: tuple[str | None, float, tuple[str, ...]] = (None, 0.0, ())
+        self.progress: Progress | None = None
+        """Told how far it is while an index is built; see ``search``."""
         self.chosen = "given by the program"
         """Why this model is used, in a few words."""
 
@@ -247,7 +250,6 @@ class Agent:
         all_tags: bool = False,
         since: datetime | None = None,
         until: datetime | None = None,
-        progress: Progress | None = None,
     ) -> Answer:
         """Find notes, records and blocks by their words, best first.
 
@@ -261,7 +263,6 @@ class Agent:
             tags: Only notes with any of these tags; with ``all_tags``, all of them.
             all_tags: See ``tags``.
             since, until: Only what was made between these moments, both included.
-            progress: Told (files done, files in all) while an index is built.
 
         Raises:
             SearchError: the index that agent.yaml names is not installed.
@@ -285,21 +286,24 @@ class Agent:
             config.zone,
         )
         with index.lock:
-            follow(index, self.store.repo, progress)
+            follow(index, self.store.repo, self.progress)
             index.tail([analysed(doc) for doc in self._tail()])
-            found = find(index, wanted)
+            meaning = self.meaning
+            if meaning:
+                meaning.ensure(index, self.progress)
+            found = find(index, wanted, meaning)
             meta = index.meta()
         index.settle()
         commit = meta.commit if meta else None
         return Answer(commit, found.hits, self._uncommitted(), found.unknown, found.more)
 
-    def reindex(self, progress: Progress | None = None) -> None:
+    def reindex(self) -> None:
         """Forget the index and build it again. Never needed; see ``index.follow``."""
         from fsagent.index import follow
 
         with self.index.lock:
             self.index.clear()
-            follow(self.index, self.store.repo, progress)
+            follow(self.index, self.store.repo, self.progress)
 
     @cached_property
     def index(self) -> Layered:
@@ -309,6 +313,15 @@ class Agent:
         config = self.config
         cache = self.environment.cache_dir
         return open_index(config.index, config.index_memory, cache, self.root, config.id)
+
+    @cached_property
+    def meaning(self) -> Meaning | None:
+        """The signal of meaning, where the extra ``embed`` is installed and not switched off."""
+        from fsagent.index.meaning import Meaning, installed
+
+        if not self.environment.embed or not installed():
+            return None
+        return Meaning(self.index.folder)
 
     def _tail(self) -> Iterator[Doc]:
         """The records of the turn under way, which no commit holds yet."""

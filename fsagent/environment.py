@@ -31,6 +31,8 @@ class Environment:
     """FSAGENT_MODEL_DIR: where weights of the embedded model are kept."""
     cache_dir: Path = Path()
     """FSAGENT_CACHE_DIR: indexes and other derived files; safe to delete."""
+    embed: bool = True
+    """FSAGENT_EMBED: 0 leaves meaning out of search where the extra ``embed`` is installed."""
     state_dir: Path = Path()
     """FSAGENT_STATE_DIR: what was typed at the prompt (line history)."""
 
@@ -53,6 +55,7 @@ class Environment:
             if env.get("FSAGENT_MODEL_DIR")
             else cache / "models",
             cache_dir=cache,
+            embed=env.get("FSAGENT_EMBED", "1").lower() not in ("0", "no", "off", "false"),
             state_dir=_directory(env, "FSAGENT_STATE_DIR", "state"),
         )
 

@@ -32,6 +32,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("FSAGENT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("FSAGENT_EMBED", "0")
     monkeypatch.setenv("FSAGENT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")  # a port on which nothing ever answers
 

@@ -154,7 +154,8 @@ def test_without_a_cache_memory_serves(make: Make, tmp_path: Path) -> None:
 
 def test_progress_is_told(agent: Agent) -> None:
     told: list[tuple[int, int]] = []
-    agent.reindex(lambda done, total: told.append((done, total)))
+    agent.progress = lambda done, total: told.append((done, total))
+    agent.reindex()
     assert told == [(done, len(told) - 1) for done in range(len(told))]
 
 

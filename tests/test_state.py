@@ -52,7 +52,9 @@ class Life(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.home = Path(tempfile.mkdtemp())
-        environment = Environment(cache_dir=self.home / "cache", state_dir=self.home / "state")
+        environment = Environment(
+            cache_dir=self.home / "cache", state_dir=self.home / "state", embed=False
+        )
         self.agent = Agent.init(
             self.home / "life",
             human="Likes tea.",

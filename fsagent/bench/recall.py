@@ -35,6 +35,7 @@ def measure(
     scores: list[tuple[str, Score]] = []
     empty = empty_known = tokens = 0
     seconds = 0.0
+    embed = False
     count = counter("")
     others: dict[str, list[tuple[str, Score]]] = {}
     weighed = []
@@ -46,6 +47,7 @@ def measure(
         for number, conversation in enumerate(conversations):
             agent = make_agent(conversation, place / str(number), environment, index)
             agent.search("anything")  # brings the index to HEAD
+            embed = agent.meaning is not None
             for asked in conversation.questions:
                 start = time.process_time()
                 answer = agent.search(
@@ -78,6 +80,7 @@ def measure(
             "file": path.name,
             "conversations": len(conversations),
             "index": index or "whoosh",
+            "embed": embed,
             "weights": asdict(WEIGHTS),
         },
     }

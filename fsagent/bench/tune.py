@@ -47,8 +47,10 @@ def signals_of(agent: Agent, conversation: Conversation) -> list[Example]:
             asked.text, agent.index.speakers(), agent.store.clock.now(), config.zone
         )
         ask = Ask.of(question.words, agent.index.stats(question.words), limits, CANDIDATES + 20)
-        pool = pool_of(agent.index, ask, question, config.zone)
-        _, signals = rank(pool, ask, question, config.zone, weights=plain)
+        meaning = agent.meaning
+        pool = pool_of(agent.index, ask, question, config.zone, meaning)
+        near = meaning.signal(pool, question.plain) if meaning and len(pool.rows) else None
+        _, signals = rank(pool, ask, question, config.zone, near, plain)
         rows = dict(signals)
         rows["asked"] = -rows["words"] * pool.rows["asked"]
         matrix = np.stack([rows.get(name, np.zeros(len(pool.rows))) for name in names()])

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsagent.cli.common import as_json, directory, model_options, note_to_person, print_json, warn
+from fsagent.cli.common import (
+    Bar,
+    as_json,
+    directory,
+    model_options,
+    note_to_person,
+    print_json,
+    warn,
+)
 from fsagent.errors import FsagentError
 
 if TYPE_CHECKING:
@@ -53,6 +61,7 @@ def chat(
     from fsagent.cli.output import turn_json
 
     agent = Agent.open(directory, model=f"local:{gguf}" if gguf else model)
+    agent.progress = Bar("Indexing")
     said = " ".join(text)
     if not said and not interactive and not sys.stdin.isatty():
         said = sys.stdin.read()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,6 +55,36 @@ def print_json(value: Any) -> None:
 def note_to_person(text: str) -> None:
     """Print a remark where it does not get into the output: on standard error."""
     click.echo(click.style(text, dim=True), err=True)
+
+
+class Bar:
+    """A progress bar on standard error, for a person who has waited half a second."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._start = time.monotonic()
+        self._bar: Any = None
+        self._done = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done."""
+        if self._bar is None:
+            late = time.monotonic() - self._start > 0.5
+            if not late or done >= total or not sys.stderr.isatty():
+                return
+            bar = click.progressbar(length=total, label=self._label, file=sys.stderr)
+            self._bar, self._done = bar.__enter__(), 0
+        self._bar.update(done - self._done)
+        self._done = done
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        """End the line of the bar, if there is one."""
+        if self._bar is not None:
+            self._bar.render_finish()
+            self._bar = None
+        self._start = time.monotonic()
 
 
 def warn(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsagent.cli.common import as_json, directory, note_to_person, print_json, warn
+from fsagent.cli.common import Bar, as_json, directory, note_to_person, print_json, warn
 from fsagent.errors import StoreError
 
 if TYPE_CHECKING:
@@ -177,6 +177,7 @@ def note(directory: Path, text: str | None, tags: tuple[str, ...], json_: bool) 
 @click.option("--since", metavar="DATE", help="Only from this day on.")
 @click.option("--until", metavar="DATE", help="Only up to this day, itself included.")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--explain", is_flag=True, help="Show what each hit's score is made of.")
 @as_json
 def search(
     directory: Path,
@@ -187,15 +188,20 @@ def search(
     since: str | None,
     until: str | None,
     limit: int,
+    explain: bool,
     json_: bool,
 ) -> None:
-    """Find notes, messages and blocks by their words."""
+    """Find notes, messages and blocks by their words.
+
+    A phrase in quotation marks must appear. Without QUERY, the newest come first.
+    """
     from fsagent.agent import Agent
     from fsagent.cli.output import answer_json, print_answer
     from fsagent.clock import day
 
     kinds = {"recall": ("record",), "notes": ("note",), "blocks": ("block",)}
     agent = Agent.open(directory)
+    agent.progress = Bar("Indexing")
     zone = agent.config.zone
     try:
         start = day(since, zone, end=False) if since else None
@@ -214,7 +220,7 @@ def search(
     if json_:
         print_json(answer_json(answer))
     else:
-        print_answer(agent, answer)
+        print_answer(agent, answer, explain=explain)
     agent.close()
 
 

@@ -110,16 +110,22 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def print_answer(agent: Agent, answer: Answer) -> None:
-    """Hits for a person: where, when, who, and the text."""
+def print_answer(agent: Agent, answer: Answer, *, explain: bool = False) -> None:
+    """Hits for a person: where, when, who, and the text; with ``explain``, their signals."""
     for hit in answer.hits:
-        click.echo(f"{_where(agent, hit)}\n  {one_line(hit.doc.text, 240)}")
+        title = click.style(f"{hit.doc.title}: ", dim=True) if hit.doc.title else ""
+        click.echo(f"{_where(agent, hit)}\n  {title}{one_line(hit.doc.text, 240)}")
+        if explain and hit.signals:
+            parts = " + ".join(
+                f"{name} {value:.2f}" for name, value in hit.signals.items() if value
+            )
+            click.echo(click.style(f"  {hit.score:.2f} = {parts}", fg="cyan"))
+    missing = ", ".join(answer.unknown[:10])
+    words = f"the word{'s' if len(answer.unknown) > 1 else ''} {missing}"
     if not answer.hits:
-        missing = ", ".join(answer.unknown[:10])
-        word = "word" if len(answer.unknown) == 1 else "words"
-        click.echo(
-            f"Nothing found: no memory holds the {word} {missing}." if missing else "Nothing found."
-        )
+        click.echo(f"Nothing found: no memory holds {words}." if missing else "Nothing found.")
+    elif missing:
+        note_to_person(f"No memory holds {words}.")
     if answer.uncommitted:
         names = ", ".join(answer.uncommitted[:5])
         more = f" and {len(answer.uncommitted) - 5} more" if len(answer.uncommitted) > 5 else ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from fsagent.index.bm25 import Array
     from fsagent.index.entries import Entry
     from fsagent.index.pool import Ask, Pool, Stats
     from fsagent.records import Doc
@@ -75,6 +76,10 @@ class Index(Protocol):
 
     def entries(self) -> Iterator[Entry]:
         """Every doc with its analysis, in any order."""
+        ...
+
+    def rows(self) -> Array:
+        """The rows of all docs, in any order."""
         ...
 
     def speakers(self) -> frozenset[str]:

@@ -22,4 +22,4 @@ def open_index(name: str, memory: int, cache: Path, root: Path, ident: str) -> L
     folder = cache / "index" / key[:32]
     from fsagent.index.whoosh import WhooshIndex
 
-    return Layered(WhooshIndex(folder), memory)
+    return Layered(WhooshIndex(folder), memory, folder)

@@ -21,7 +21,7 @@ from fsagent.index.pool import KINDS, ROW, hashed
 from fsagent.index.words import TIMES, terms
 from fsagent.records import Doc
 
-RECIPE = "2"
+RECIPE = "3"
 """Raised whenever docs or terms are made differently: an index of another recipe is rebuilt."""
 
 SEARCHED = ("core", "archival", "recall")
@@ -67,6 +67,7 @@ def analysed(doc: Doc) -> Entry:
     when = moment(doc.ts)
     row = np.zeros((), ROW)
     row["key"] = number = key(doc)
+    row["text"] = hashed(doc.text)
     row["session"] = hashed(doc.session)
     row["place"] = doc.place
     row["time"] = int(when.timestamp() * 1000) if when else 0

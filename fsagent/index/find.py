@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,8 +17,11 @@ from fsagent.index.bm25 import Array
 from fsagent.index.pool import Ask, Limits, Pool, hashed
 from fsagent.index.question import Question
 from fsagent.index.ranking import WEIGHTS, Weights, edges, rank
-from fsagent.index.words import terms
+from fsagent.index.words import spelled, terms
 from fsagent.records import Doc, Hit
+
+if TYPE_CHECKING:
+    from fsagent.index.meaning import Meaning
 
 CANDIDATES = 100
 """Docs that the index offers to the ranking. With 50, LoCoMo's figures are the same."""
@@ -59,8 +63,10 @@ class Found:
     more: bool = False
 
 
-def find(index: Index, query: Query, weights: Weights = WEIGHTS) -> Found:
-    """The docs that answer ``query``. Ties go by id."""
+def find(
+    index: Index, query: Query, meaning: Meaning | None = None, weights: Weights = WEIGHTS
+) -> Found:
+    """The docs that answer ``query``. Ties go by id. With ``meaning``, that counts as well."""
     question = Question.of(query.text, index.speakers(), query.now, query.zone)
     limits = Limits(
         query.kinds,
@@ -73,6 +79,7 @@ def find(index: Index, query: Query, weights: Weights = WEIGHTS) -> Found:
     )
     stats = index.stats(question.words)
     unknown = tuple(word for word in question.words if not stats.holding[word])
+    spelling = spelled(query.text) if unknown else {}
     if unknown == question.words and question.names:  # then at least what names the person
         question = replace(question, words=question.names)
         stats = index.stats(question.words)
@@ -83,8 +90,9 @@ def find(index: Index, query: Query, weights: Weights = WEIGHTS) -> Found:
         pool = index.candidates(replace(ask, size=size))
         scores = pool.rows["time"].astype(float)
     else:
-        pool = pool_of(index, ask, question, query.zone)
-        scores, signals = rank(pool, ask, question, query.zone, weights=weights)
+        pool = pool_of(index, ask, question, query.zone, meaning)
+        near = meaning.signal(pool, question.plain) if meaning and len(pool.rows) else None
+        scores, signals = rank(pool, ask, question, query.zone, near, weights)
     end = query.offset + query.limit
     found: list[Hit] = []
     seen: set[str] = set()
@@ -113,10 +121,13 @@ def find(index: Index, query: Query, weights: Weights = WEIGHTS) -> Found:
             found.append(hit)
         at = upto
     shown = _neighbours(index, found[query.offset : end], ask)
-    return Found(tuple(shown), unknown, len(found) > end)
+    missing = tuple(dict.fromkeys(spelling.get(word, word) for word in unknown))
+    return Found(tuple(shown), missing, len(found) > end)
 
 
-def pool_of(index: Index, ask: Ask, question: Question, zone: ZoneInfo) -> Pool:
+def pool_of(
+    index: Index, ask: Ask, question: Question, zone: ZoneInfo, meaning: Meaning | None = None
+) -> Pool:
     """The candidates, those of the time that the query names, and the docs around them all."""
     pools = [index.candidates(ask)] if ask.words or ask.limits.words else []
     if question.span:
@@ -131,16 +142,20 @@ def pool_of(index: Index, ask: Ask, question: Question, zone: ZoneInfo) -> Pool:
         )
         pools.append(index.candidates(replace(ask, limits=within)))
     pool = Pool.join(pools) if pools else Pool.empty(len(ask.words))
-    if len(ask.words) == 1:  # one word is no question: only what holds it is an answer
+    if meaning and not ask.limits.words:
+        near = meaning.nearest(index, question.plain)
+        slots = zip(near["session"].tolist(), near["place"].tolist(), strict=True)
+        pool = Pool.join([pool, index.at(slots, ask)])
+    elif len(ask.words) == 1:  # one word is no question: only what holds it is an answer
         return pool
-    slots = {
+    beside = {
         (session, place + step)
         for session, place in zip(
             pool.rows["session"].tolist(), pool.rows["place"].tolist(), strict=True
         )
         for step in (-2, -1, 1, 2)
     }
-    return Pool.join([pool, index.at(slots, ask)])
+    return Pool.join([pool, index.at(beside, ask)])
 
 
 def _neighbours(index: Index, hits: Iterable[Hit], ask: Ask) -> list[Hit]:
@@ -164,6 +179,8 @@ def _at_home(index: Index, doc: Doc) -> Doc:
     """The doc under the path that its file has now."""
     meta = index.meta()
     paths = meta.moved.get(doc.blob) if meta and doc.blob else None
+    if not paths and doc.id:
+        return doc
     path = paths[0] if paths else doc.path
     return replace(doc, path=path, id=doc.id or PurePosixPath(path).stem)
 

@@ -11,11 +11,12 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
+from pathlib import Path
 
 import numpy as np
 
 from fsagent.index import Index, Meta, Persistent
-from fsagent.index.bm25 import saturated
+from fsagent.index.bm25 import Array, saturated
 from fsagent.index.entries import Entry
 from fsagent.index.memory import Memory
 from fsagent.index.pool import Ask, Pool, Stats, best
@@ -31,8 +32,12 @@ SMALL = 2000
 class Layered:
     """The index that an agent asks: ``base`` below, memory above. May be shared by threads."""
 
-    def __init__(self, base: Persistent, memory: int) -> None:
-        """``memory`` is how many bytes the postings of ``base`` may take here; 0 leaves them."""
+    def __init__(self, base: Persistent, memory: int, folder: Path = Path()) -> None:
+        """``memory`` is how many bytes the postings of ``base`` may take here; 0 leaves them.
+
+        ``folder`` is where this agent's caches are.
+        """
+        self.folder = folder
         self._lock = threading.RLock()
         self._base = base
         self._bound = memory
@@ -160,6 +165,15 @@ class Layered:
         yield from (entry for entry in self._base.entries() if entry.key not in hidden)
         yield from self._pending.values()
 
+    def rows(self) -> Array:
+        """See ``Index.rows``."""
+        if self._full:
+            return np.concatenate([self._full.rows(), self._tail.rows()])
+        base = self._base.rows()
+        hidden = np.fromiter(chain(self._gone, self._pending), np.int64)
+        base = base[~np.isin(base["key"], hidden)] if len(hidden) else base
+        return np.concatenate([base, self._fresh.rows(), self._tail.rows()])
+
     def speakers(self) -> frozenset[str]:
         """See ``Index.speakers``."""
         here = {entry.doc.name for entry in self._pending.values()}
@@ -170,6 +184,11 @@ class Layered:
         return self.stats(()).docs
 
     # ── what lives in memory ──────────────────────────────────────────────────────────────────
+
+    @property
+    def state(self) -> object:
+        """Changes whenever a doc does."""
+        return self._meta, tuple(self._tail_docs)
 
     @property
     def lock(self) -> threading.RLock:

@@ -80,6 +80,10 @@ class Memory:
         allowed = self._allowed(rows, ask.limits)[found]
         return Pool(rows[found], self._counts(ask.words, found), allowed)
 
+    def rows(self) -> Array:
+        """See ``Index.rows``."""
+        return self._living()[~self._bm25.dead]
+
     def _living(self) -> Array:
         return self._rows[: len(self._bm25)]
 

@@ -21,6 +21,7 @@ ROW = np.dtype(
     [
         ("key", "<i8"),  # what the doc is: see ``entries.key``
         ("session", "<i8"),  # the conversation without a gap, or the note, that it is a part of
+        ("text", "<i8"),  # hash of the text
         ("time", "<i8"),  # milliseconds since 1970, 0 where nobody wrote it down
         ("role", "<i8"),  # hashes of who speaks
         ("name", "<i8"),

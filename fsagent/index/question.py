@@ -28,7 +28,8 @@ class Span:
 class Question:
     """A query, read.
 
-    ``words`` are its terms without those of ``names``, the people in it who have spoken.
+    ``words`` are its terms without those of ``names``, the people in it who have spoken;
+    in ``plain`` each of them is "I", as they would say it themselves.
 
     ``speaker`` is the name or role, in lower case, of the one person whom it speaks of or as whom
     it is asked, or "". ``when`` says that it asks for a time. ``phrases`` stood in quotation marks,
@@ -38,6 +39,7 @@ class Question:
     text: str
     words: tuple[str, ...]
     names: tuple[str, ...] = ()
+    plain: str = ""
     phrases: tuple[str, ...] = ()
     speaker: str = ""
     when: bool = False
@@ -67,11 +69,21 @@ class Question:
             text,
             tuple(others or words),
             tuple(names),
+            _as_said(text, named),
             () if asks else tuple(" ".join(p.split()) for p in _QUOTED.findall(text) if p.strip()),
             next(iter(roles)).casefold() if len(roles) == 1 else "",
             bool(_WHEN.search(folded)),
             span_of(folded, now.astimezone(zone).date() if now else None),
         )
+
+
+def _as_said(text: str, names: Iterable[str]) -> str:
+    """The query as the person whom it names would put it: "Ada's cat" as "my cat"."""
+    for name in sorted(names, key=len, reverse=True):
+        for form in dict.fromkeys((name, name.split()[0])):
+            text = re.sub(rf"\b{re.escape(form)}['’]s\b", "my", text, flags=re.IGNORECASE)
+            text = re.sub(rf"\b{re.escape(form)}\b", "I", text, flags=re.IGNORECASE)
+    return text
 
 
 _WORDS = re.compile(r"[^\W_]+")

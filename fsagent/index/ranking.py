@@ -64,8 +64,8 @@ def rank(
 ) -> tuple[Array, Mapping[str, Array]]:
     """The score of each row of ``pool``, and the signals that it is the sum of.
 
-    ``pool`` holds the candidates and the docs within two places of each. ``meaning`` is the
-    similarity of each row to the query, between 0 and 1.
+    ``pool`` holds the candidates and the docs within two places of each. ``meaning`` is
+    how near each row is to the query, in standard deviations.
     """
     rows = pool.rows
     own = np.asarray(ask.weights) * saturated(
@@ -74,23 +74,22 @@ def rank(
     words = own.sum(axis=1)
     top = words.max(initial=0.0) or 1.0
     score = words / top
-    order = np.lexsort((rows["place"], rows["session"]))
-    around = {step: _shifted(rows, order, step) for step in (-2, -1, 1, 2)}
+    steps = around(rows)
 
     def beside(values: Array, step: int) -> Array:
-        where = around[step]
+        where = steps[step]
         return np.where(where >= 0, values[where], 0.0)
 
     # A long doc says enough by itself.
     short = np.minimum(1.0, _LONG / np.maximum(rows["length"], 1.0))
     held = (pool.counts > 0) * np.asarray(ask.weights)
     near_held = held.copy()
-    for where in around.values():
+    for where in steps.values():
         near_held = np.maximum(near_held, np.where((where >= 0)[:, None], held[where], 0.0))
     full = sum(ask.weights) or 1.0
     signals = {
         "words": score * (1.0 - weights.asked * rows["asked"]),
-        "near": weights.near * short * sum(beside(score, step) for step in around),
+        "near": weights.near * short * sum(beside(score, step) for step in steps),
         "answer": weights.answer * beside(score * (rows["asked"] > 0), -1),
         "cover": weights.cover * short * near_held.sum(axis=1) / full,
         "session": weights.session * _session(pool, ask),
@@ -101,6 +100,12 @@ def rank(
     if meaning is not None:
         signals["meaning"] = weights.meaning * meaning
     return np.round(sum(signals.values()), 6), signals
+
+
+def around(rows: Array) -> dict[int, Array]:
+    """For each step from -2 to 2 the place of the doc that far from each in its session, or -1."""
+    order = np.lexsort((rows["place"], rows["session"]))
+    return {step: _shifted(rows, order, step) for step in (-2, -1, 1, 2)}
 
 
 def _shifted(rows: Array, order: Array, step: int) -> Array:

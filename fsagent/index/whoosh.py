@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -186,10 +187,9 @@ class WhooshIndex:
         """See ``Index.docs``."""
         snapshot = self._now()
         found = {}
-        for key in keys:
-            docs, _ = snapshot.postings("key", f"{key:x}")
-            for number in docs[snapshot.alive[docs]]:
-                found[key] = Doc(*pickle.loads(snapshot.stored(int(number))["doc"]))  # noqa: S301 - the user's own cache
+        for key, number in snapshot.numbers(keys):
+            stored = snapshot.stored(number)["doc"]
+            found[key] = Doc(*pickle.loads(stored))  # noqa: S301 - the user's own cache
         return found
 
     def entries(self) -> Iterator[Entry]:
@@ -201,6 +201,12 @@ class WhooshIndex:
             doc = Doc(*pickle.loads(stored["doc"]))  # noqa: S301 - the user's own cache
             terms = stored["terms"]
             yield Entry(doc, int(row["key"]), tuple(terms.split(" ") if terms else ()), row)
+
+    def rows(self) -> Array:
+        """See ``Index.rows``."""
+        snapshot = self._now()
+        rows: Array = snapshot.rows[snapshot.alive]
+        return rows
 
     def speakers(self) -> frozenset[str]:
         """See ``Index.speakers``."""
@@ -314,6 +320,23 @@ class _Snapshot:
             return np.empty(0, np.int64), np.empty(0)
         return np.concatenate(docs), np.concatenate(counts)
 
+    def numbers(self, keys: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """The docs of these keys, as (key, number)."""
+        known, order = self._keys
+        wanted = np.fromiter(keys, np.int64)
+        places = np.searchsorted(known, wanted)
+        for key, place in zip(wanted.tolist(), places.tolist(), strict=True):
+            if place < len(known) and known[place] == key:
+                yield key, int(order[place])
+
+    @cached_property
+    def _keys(self) -> tuple[Array, Array]:
+        """The keys of the living docs in order, and the docs they belong to."""
+        alive = np.flatnonzero(self.alive)
+        keys = self.rows["key"][alive]
+        order = np.argsort(keys)
+        return keys[order], alive[order]
+
     def counts(self, words: Sequence[str], numbers: Any) -> Array:
         """How often each of the docs holds each word."""
         found = np.zeros((len(numbers), len(words)))
@@ -346,7 +369,7 @@ class _Snapshot:
         """What is stored of a doc."""
         return self._reader.stored_fields(number)
 
-    @property
+    @cached_property
     def speakers(self) -> frozenset[str]:
         """Every name of the field."""
         return frozenset(

@@ -101,6 +101,11 @@ def query_terms(text: str) -> list[str]:
     return list(dict.fromkeys(terms(text) or terms(text, keep_stop_words=True)))
 
 
+def spelled(text: str) -> dict[str, str]:
+    """The terms of ``text``, each with the word as it stands there."""
+    return {term: word for word in _WORD.findall(text) for term in query_terms(word)}
+
+
 def _folded(word: str) -> str:
     """Without accents, so that cafe finds café."""
     plain = unicodedata.normalize("NFKD", word)
