@@ -112,7 +112,7 @@ def find(
                 parts = {name: round(float(values[place]), 3) for name, values in signals.items()}
                 score = float(scores[place]) if signals else 0.0
                 hits.append((-float(scores[place]), Hit(doc, score, signals=parts)))
-        hits.sort(key=lambda item: (item[0], _at_home(index, item[1].doc).id, item[1].doc.path))
+        hits.sort(key=lambda item: (item[0], *_place(_at_home(index, item[1].doc))))
         for _, hit in hits:
             if hit.doc.kind == "note":
                 if hit.doc.blob in seen:  # a note is one answer, by the best of its chunks
@@ -183,6 +183,10 @@ def _at_home(index: Index, doc: Doc) -> Doc:
         return doc
     path = paths[0] if paths else doc.path
     return replace(doc, path=path, id=doc.id or PurePosixPath(path).stem)
+
+
+def _place(doc: Doc) -> tuple[str, str, int]:
+    return doc.id, doc.path, doc.line
 
 
 def _holds(doc: Doc, phrase: str) -> bool:
