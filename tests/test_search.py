@@ -185,7 +185,8 @@ def test_words() -> None:
         "ada",
         "cafe",
     ]
-    assert query_terms("Who is it?") == ["who", "is", "it"]
+    assert query_terms("Who is it?") == []
+    assert query_terms("tea, TEA and teas") == ["tea"]
     assert terms("東京タワー") == ["東京", "京タ", "タワ", "ワー"]
     assert terms("Straße naïve 42 foo_bar") == ["strass", "naiv", "42", "foo", "bar"]
 

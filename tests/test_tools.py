@@ -266,7 +266,7 @@ def test_conversation_search_is_letta_mended(make: Make) -> None:
     assert "hello there my friend" in found(query="there hello")
     assert "I was running in Kyoto" in found(query="who runs?")
     assert found(query="hello friend", end_date="1999-12-31") == [
-        "No messages found for 'hello friend'. Try other words, or fewer filters."
+        "No messages found for 'hello friend'. Try other, less common words, or fewer filters."
     ]
     assert found(query="kyoto", start_date="2026-11-22", end_date="2026-11-22") == [
         "I was running in Kyoto"

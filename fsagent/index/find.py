@@ -86,8 +86,9 @@ def find(
     size = CANDIDATES + query.offset + query.limit
     ask = Ask.of(question.words, stats, limits, _WITH_PHRASE if question.phrases else size)
     signals: Mapping[str, Array] = {}
-    if not question.words and not question.phrases:
-        pool = index.candidates(replace(ask, size=size))
+    only_common = bool(question.phrases) and not ask.words
+    if not query.text.strip() or only_common:
+        pool = index.candidates(ask)
         scores = pool.rows["time"].astype(float)
     else:
         pool = pool_of(index, ask, question, query.zone, meaning)
@@ -146,7 +147,7 @@ def pool_of(
         near = meaning.nearest(index, question.plain)
         slots = zip(near["session"].tolist(), near["place"].tolist(), strict=True)
         pool = Pool.join([pool, index.at(slots, ask)])
-    elif len(ask.words) == 1:  # one word is no question: only what holds it is an answer
+    if len(ask.words) <= 1:  # one word is no question: what stands beside it is no answer
         return pool
     beside = {
         (session, place + step)

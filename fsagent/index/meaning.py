@@ -35,6 +35,9 @@ BESIDE = 0.5
 CANDIDATES = 50
 """Docs that are near in meaning and join the candidates, though they may share no word."""
 
+NEAR = 0.25
+"""The cosine from which on texts have something in common; two of three turns lie below 0.15."""
+
 COMPARED = 20_000
 """Docs up to which every one of them is compared with the query."""
 
@@ -178,6 +181,7 @@ class Meaning:
         if len(rows) > COMPARED:
             return rows[:0]
         near = self._vectors.of(rows["text"]) @ self._encoder.encode(query)
+        near[near < NEAR] = 0.0
         nearest: Array = rows[best(near, rows["key"], CANDIDATES)]
         return nearest
 

@@ -77,11 +77,11 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
 
-def terms(text: str, *, keep_stop_words: bool = False) -> list[str]:
-    """The terms of ``text``, in order, with repetitions."""
+def terms(text: str) -> list[str]:
+    """The terms of ``text``, in order, with repetitions; none where it has only stop words."""
     found = []
     for word in _WORD.findall(text.casefold().replace("’", "'")):
-        if not keep_stop_words and (word in STOP or word.split("'")[0] in STOP):
+        if word in STOP or word.split("'")[0] in STOP:
             continue
         if word.isascii():
             found.append(_stem(word))
@@ -97,8 +97,8 @@ def terms(text: str, *, keep_stop_words: bool = False) -> list[str]:
 
 
 def query_terms(text: str) -> list[str]:
-    """The distinct terms of a question; its stop words where it has nothing else."""
-    return list(dict.fromkeys(terms(text) or terms(text, keep_stop_words=True)))
+    """The distinct terms of a question."""
+    return list(dict.fromkeys(terms(text)))
 
 
 def spelled(text: str) -> dict[str, str]:

@@ -285,7 +285,7 @@ def _results(ctx: ToolContext, answer: Answer, query: str, what: str, page: int)
         if answer.unknown:
             words = ", ".join(answer.unknown[:10])
             return f"No {what} found{about}: nothing holds the words {words}. Try other words."
-        return f"No {what} found{about}. Try other words, or fewer filters."
+        return f"No {what} found{about}. Try other, less common words, or fewer filters."
     shown = [_result(ctx, i, hit) for i, hit in enumerate(answer.hits, 1)]
     if answer.unknown:
         shown.append(f"(Nothing holds the words: {', '.join(answer.unknown[:10])}.)")
