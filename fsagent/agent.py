@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING
 from fsagent.change import Adopted
 from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, AgentConfig
-from fsagent.context import Context, assemble
 from fsagent.environment import Environment
 from fsagent.errors import BlockNotFound, FsagentError, StoreError
 from fsagent.formats import clean, one_line
-from fsagent.llm import Client
 from fsagent.records import Answer, Block, Commit, Doc, Event, Note, Turn
 from fsagent.store import Store
-from fsagent.tokens import counter
-from fsagent.tools import Tool
-from fsagent.tools.toolbox import Toolbox
-from fsagent.turn import TurnRun
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a search does not need is imported where it is used
+    from fsagent.context import Context
     from fsagent.index import Progress
     from fsagent.index.layered import Layered
     from fsagent.index.meaning import Meaning
+    from fsagent.llm import Client
+    from fsagent.tools import Tool
+    from fsagent.tools.toolbox import Toolbox
 
 LOOK_EVERY = 1.0
 """Seconds for which a look for hand edits counts."""
@@ -173,6 +171,8 @@ class Agent:
     @property
     def toolbox(self) -> Toolbox:
         """The tools that are on."""
+        from fsagent.tools.toolbox import Toolbox
+
         return Toolbox(self.config.tools, self._tools)
 
     @property
@@ -206,6 +206,8 @@ class Agent:
             AgentBusy: another turn is under way, for more than 30 s.
             ModelError: the model is down or refuses; the user's message is kept.
         """
+        from fsagent.turn import TurnRun
+
         with self.store.turn():
             yield from TurnRun(self, clean(text)).events()
 
@@ -215,6 +217,9 @@ class Agent:
 
     def context(self) -> Context:
         """Exactly what the model would be sent now, with token counts."""
+        from fsagent.context import assemble
+        from fsagent.tokens import counter
+
         config = self.config
         client: Client | None
         try:
