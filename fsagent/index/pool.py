@@ -37,9 +37,13 @@ ROW = np.dtype(
 def hashed(text: str) -> int:
     """``text`` as 63 bits: alike in every process, and two alike in one index of ten billion."""
     return (
-        int.from_bytes(blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest())
-        >> 1
+        int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
     )
+
+
+def plain(text: str) -> str:
+    """``text`` without the halves of characters that JSON lets through and no index can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True)

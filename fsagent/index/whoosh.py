@@ -27,7 +27,7 @@ import numpy as np
 from fsagent.index import Meta
 from fsagent.index.bm25 import Array, saturated
 from fsagent.index.entries import RECIPE, Entry
-from fsagent.index.pool import ROW, Ask, Limits, Pool, Stats, best
+from fsagent.index.pool import ROW, Ask, Limits, Pool, Stats, best, plain
 from fsagent.records import Doc
 
 with warnings.catch_warnings():  # Whoosh is from 2016: its string literals warn on newer Pythons
@@ -78,6 +78,10 @@ def _schema() -> fields.Schema:
     )
 
 
+def _tag(tag: str) -> str:
+    return plain(tag.casefold().strip())
+
+
 class WhooshIndex:
     """An index in ``folder``, or in memory where that cannot be written."""
 
@@ -112,7 +116,8 @@ class WhooshIndex:
             now = self._open()
             if not self._replace and (before and before.meta) != (now and now.meta):
                 return False  # another process was here: what is put may not fit
-            writer = (self._index() or self._fresh()).writer()
+            # What cannot be read cannot be written to either.
+            writer = ((self._index() if now else None) or self._fresh()).writer()
             try:
                 for entry in drop:
                     writer.delete_by_term("key", f"{entry.key:x}")
@@ -123,8 +128,8 @@ class WhooshIndex:
                         row=entry.row.tobytes(),
                         doc=pickle.dumps(astuple(entry.doc)),
                         terms=" ".join(entry.terms),
-                        name=entry.doc.name or None,
-                        tag="\n".join(tag.casefold().strip() for tag in entry.doc.tags) or None,
+                        name=plain(entry.doc.name) or None,
+                        tag="\n".join(_tag(tag) for tag in entry.doc.tags) or None,
                         body=" ".join(entry.terms) or None,
                     )
                 writer.add_document(key=_META, doc=json.dumps([meta.commit, meta.moved]))
@@ -353,7 +358,7 @@ class _Snapshot:
         masks = []
         for tag in limits.tags:
             mask = np.zeros(len(self.rows), bool)
-            mask[self.postings("tag", tag.casefold().strip())[0]] = True
+            mask[self.postings("tag", _tag(tag))[0]] = True
             masks.append(mask)
         if masks:
             allowed &= (
