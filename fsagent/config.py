@@ -16,7 +16,7 @@ DEFAULT_WINDOW = 8192
 DEFAULT_INDEX_MEMORY = 256
 """Megabytes for the postings of a process that lives on: some 300,000 docs."""
 
-INDEXES = ("whoosh",)
+INDEXES = ("whoosh", "tantivy")
 
 _FILE_MAX = 65_536
 

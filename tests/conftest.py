@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fsagent import Agent, ScriptedClient
 from fsagent.clock import Clock
+from fsagent.index import Persistent
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -84,6 +85,22 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
 def sarah(make: Callable[..., Agent]) -> Agent:
     """An agent that knows its user's name and has nothing to say."""
     return make()
+
+
+PERSISTENT = ("whoosh", "tantivy")
+"""The indexes in files, which all pass the same tests."""
+
+
+def persistent(kind: str, folder: Path) -> Persistent:
+    """An index of one kind in a folder."""
+    if kind == "whoosh":
+        from fsagent.index.whoosh import WhooshIndex
+
+        return WhooshIndex(folder)
+    pytest.importorskip("tantivy", reason="pip install 'fsagent[fast]'")
+    from fsagent.index.tantivy import TantivyIndex
+
+    return TantivyIndex(folder)
 
 
 def git(agent: Agent | Path, *args: str, check: bool = True) -> str:

@@ -27,6 +27,7 @@ OWNERS = {
     "gitdb": {"repo"},
     "whoosh": {"index", "bench"},
     "rank_bm25": {"index", "bench"},
+    "tantivy": {"index"},
     "openai": {"llm"},
     "xllamacpp": {"llm"},
     "tiktoken": {"tokens"},
@@ -100,7 +101,9 @@ def test_every_file_can_be_read_in_one_sitting() -> None:
     assert {name: lines for name, lines in long.items() if lines > 750} == {}
 
 
-HEAVY = ["openai", "git", "whoosh", "tiktoken", "yaml", "numpy", "pydantic", "httpx2", "rank_bm25"]
+HEAVY = [
+    "openai", "git", "whoosh", "tantivy", "tiktoken", "yaml", "numpy", "pydantic", "httpx2", "rank_bm25",
+]  # fmt: skip
 
 
 def loaded(*arguments: str) -> list[str]:

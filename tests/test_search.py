@@ -11,11 +11,10 @@ from fsagent import Agent, call
 from fsagent.index import Meta
 from fsagent.index.entries import analysed, docs_of
 from fsagent.index.find import Query, find
-from fsagent.index.whoosh import WhooshIndex
 from fsagent.index.words import query_terms, terms
 from fsagent.records import Doc
 
-from conftest import FixedClock, git, script
+from conftest import PERSISTENT, FixedClock, git, persistent, script
 
 Make = Callable[..., Agent]
 
@@ -165,8 +164,9 @@ def test_a_word_that_most_docs_hold_still_counts(make: Make) -> None:
     assert len(found(agent, "tea")) == 2
 
 
-def test_equal_scores_go_by_id(tmp_path: Path) -> None:
-    index = WhooshIndex(tmp_path / "i")
+@pytest.mark.parametrize("kind", PERSISTENT)
+def test_equal_scores_go_by_id(tmp_path: Path, kind: str) -> None:
+    index = persistent(kind, tmp_path / "i")
     entries = [
         analysed(Doc(f"d{n}", "note", f"archival/{n}.md", 1, "same words", blob=f"{n}"))
         for n in (3, 1, 2)

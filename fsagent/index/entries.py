@@ -18,14 +18,16 @@ from fsagent.clock import moment
 from fsagent.formats import parse_block, parse_note, parse_page, parse_record
 from fsagent.index.bm25 import Array
 from fsagent.index.pool import KINDS, ROW, hashed
-from fsagent.index.words import TIMES, terms
+from fsagent.index.words import terms, timed
 from fsagent.records import Doc
 
-RECIPE = "3"
+RECIPE = "4"
 """Raised whenever docs or terms are made differently: an index of another recipe is rebuilt."""
 
 SEARCHED = ("core", "archival", "recall")
 """The folders whose files become docs."""
+
+_NAMES = tuple(ROW.names or ())
 
 SESSION_GAP = timedelta(hours=1)
 """A longer silence ends a session."""
@@ -65,19 +67,21 @@ def analysed(doc: Doc) -> Entry:
     """The doc with its terms and its row."""
     words = terms(f"{doc.title}\n{doc.text}" if doc.title else doc.text)
     when = moment(doc.ts)
-    row = np.zeros((), ROW)
-    row["key"] = number = key(doc)
-    row["text"] = hashed(doc.text)
-    row["session"] = hashed(doc.session)
-    row["place"] = doc.place
-    row["time"] = int(when.timestamp() * 1000) if when else 0
-    row["role"] = hashed(doc.role)
-    row["name"] = hashed(doc.name.casefold())
-    row["length"] = len(words)
-    row["asked"] = _asked(doc.text, len(words))
-    row["kind"] = KINDS.index(doc.kind)
-    row["timed"] = bool(TIMES.search(doc.text))
-    return Entry(doc, number, tuple(words), row)
+    number = key(doc)
+    values = {
+        "key": number,
+        "text": hashed(doc.text),
+        "session": hashed(doc.session),
+        "time": int(when.timestamp() * 1000) if when else 0,
+        "role": hashed(doc.role),
+        "name": hashed(doc.name.casefold()),
+        "place": doc.place,
+        "length": len(words),
+        "asked": _asked(doc.text, len(words)),
+        "kind": KINDS.index(doc.kind),
+        "timed": timed(doc.text),
+    }
+    return Entry(doc, number, tuple(words), np.array(tuple(values[name] for name in _NAMES), ROW))
 
 
 def _asked(text: str, words: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -34,6 +35,7 @@ ROW = np.dtype(
 )
 
 
+@lru_cache(1024)
 def hashed(text: str) -> int:
     """``text`` as 63 bits: alike in every process, and two alike in one index of ten billion."""
     return (

@@ -62,15 +62,13 @@ _BASE = {
     for form in forms.split()[1:]
 }
 
-TIMES = re.compile(
+_TIMES = re.compile(
     r"\b(?:yesterday|today|tonight|tomorrow|last|next|ago|recently|soon|since|weekend|morning|evening"
     r"|afternoon|days?|weeks?|months?|years?|spring|summer|autumn|winter|christmas|easter"
     r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|june|july|august"
     r"|september|october|november|december|\d{1,2}(?:st|nd|rd|th)|(?:19|20)\d\d"
-    r"|\d{1,2}[:.]\d\d|[ap]m)\b",
-    re.IGNORECASE,
+    r"|\d{1,2}[:.]\d\d|[ap]m)\b"
 )
-"""A text with one of these may tell when something was."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # Scripts written without spaces: every pair of neighbouring characters is a term.
@@ -81,7 +79,7 @@ def terms(text: str) -> list[str]:
     """The terms of ``text``, in order, with repetitions; none where it has only stop words."""
     found = []
     for word in _WORD.findall(text.casefold().replace("’", "'")):
-        if word in STOP or word.split("'")[0] in STOP:
+        if word in STOP or ("'" in word and word.split("'")[0] in STOP):
             continue
         if word.isascii():
             found.append(_stem(word))
@@ -94,6 +92,11 @@ def terms(text: str) -> list[str]:
         if rest:
             found.append(_stem(rest))
     return found
+
+
+def timed(text: str) -> bool:
+    """Whether a text speaks of a time, so that it may tell when something was."""
+    return _TIMES.search(text.lower()) is not None  # with IGNORECASE it takes four times as long
 
 
 def query_terms(text: str) -> list[str]:
