@@ -294,13 +294,12 @@ class Agent:
             follow(index, self.store.repo, self.progress)
             index.tail([analysed(doc) for doc in self._tail()])
             meaning = self.meaning
-            if meaning:
-                meaning.ensure(index, self.progress)
-            found = find(index, wanted, meaning)
+            unread = meaning.ensure(index, self.progress) if meaning else 0
+            found = find(index, wanted, None if unread else meaning)
             meta = index.meta()
         index.settle()
         commit = meta.commit if meta else None
-        return Answer(commit, found.hits, self._uncommitted(), found.unknown, found.more)
+        return Answer(commit, found.hits, self._uncommitted(), found.unknown, found.more, unread)
 
     def reindex(self) -> None:
         """Forget the index and build it again. Never needed; see ``index.follow``."""

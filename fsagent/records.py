@@ -170,6 +170,7 @@ class Hit:
 class Answer:
     """Hits, best first; the commit they speak for; hand edits that no commit holds yet.
 
+    ``unread`` are the texts whose meaning is not known yet: until it is, words alone rank.
     ``unknown`` are the words of the query that occur nowhere; ``more`` says that there are hits
     past these.
     """
@@ -179,6 +180,7 @@ class Answer:
     uncommitted: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     more: bool = False
+    unread: int = 0
 
 
 # The events of a turn, in the order in which Agent.stream yields them.

@@ -21,6 +21,7 @@ from fsagent import Agent
 from fsagent.index import Meta, follow
 from fsagent.index.find import Query, find
 from fsagent.index.layered import Layered
+from fsagent.index.tantivy import TantivyIndex
 from fsagent.index.whoosh import WhooshIndex
 from fsagent.repo import Repo
 from hypothesis import HealthCheck, settings
@@ -42,7 +43,7 @@ def seen(index: Any) -> list[Any]:
 
 
 class History(RuleBasedStateMachine):
-    """Random commits, branches and resets; two indexes follow, and one is always new."""
+    """Random commits, branches and resets; three indexes follow, and one is always new."""
 
     @initialize()
     def begin(self) -> None:
@@ -55,6 +56,7 @@ class History(RuleBasedStateMachine):
         self.commit()
         self.layered = Layered(WhooshIndex(self.home / "one"), 1 << 20)
         self.plain = WhooshIndex(self.home / "two")
+        self.fast = TantivyIndex(self.home / "three")
 
     def git(self, *arguments: str) -> str:
         command = ["git", "-c", "user.name=T", "-c", "user.email=t@x", "-C", str(self.root)]
@@ -150,7 +152,7 @@ class History(RuleBasedStateMachine):
         fresh = Layered(WhooshIndex(self.home / f"fresh-{time.monotonic_ns()}"), 0)
         follow(fresh, self.repo)
         expected = seen(fresh)
-        for index in (self.layered, self.plain):
+        for index in (self.layered, self.plain, self.fast):
             follow(index, self.repo)
             assert index.meta() is not None
             assert index.meta().commit == self.repo.head()

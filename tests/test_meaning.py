@@ -100,3 +100,15 @@ def test_vectors_keep_what_was_put(tmp_path: Path) -> None:
     assert np.allclose(kept[0], made[1], atol=0.03)
     assert not kept[1].any()
     assert np.allclose(kept[2], made[0], atol=0.03)
+
+
+def test_many_new_texts_do_not_hold_up_a_search(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meaning, "BUDGET", -1.0)
+    answer = agent.search("physician appointment", kinds=("note",))
+    assert answer.unread > 0
+    assert answer.hits == ()
+    monkeypatch.setattr(meaning, "BUDGET", 60.0)
+    assert agent.search("physician appointment").unread == 0
+    assert found(agent, "physician appointment")

@@ -46,7 +46,8 @@ def measure(
         )
         for number, conversation in enumerate(conversations):
             agent = make_agent(conversation, place / str(number), environment, index)
-            agent.search("anything")  # brings the index to HEAD
+            while agent.search("anything").unread:  # brings the index to HEAD
+                pass
             embed = agent.meaning is not None
             for asked in conversation.questions:
                 start = time.process_time()

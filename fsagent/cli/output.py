@@ -126,6 +126,11 @@ def print_answer(agent: Agent, answer: Answer, *, explain: bool = False) -> None
         click.echo(f"Nothing found: no memory holds {words}." if missing else "Nothing found.")
     elif missing:
         note_to_person(f"No memory holds {words}.")
+    if answer.unread:
+        note_to_person(
+            f"The meaning of {answer.unread:,} texts is not read yet: until it is, words alone "
+            "rank. Each search reads on."
+        )
     if answer.uncommitted:
         names = ", ".join(answer.uncommitted[:5])
         more = f" and {len(answer.uncommitted) - 5} more" if len(answer.uncommitted) > 5 else ""

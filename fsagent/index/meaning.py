@@ -11,6 +11,7 @@ deleted at any time.
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterable
 from functools import cached_property
 from hashlib import sha256
@@ -41,6 +42,10 @@ NEAR = 0.25
 COMPARED = 20_000
 """Docs up to which every one of them is compared with the query."""
 
+BUDGET = 10.0
+"""Seconds that one search spends on reading new texts."""
+
+_BATCH = 25
 _WEIGHTS = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _TOKENS = 256
 """The model reads no more of a text."""
@@ -159,21 +164,33 @@ class Meaning:
     def _vectors(self) -> Vectors:
         return Vectors(self._folder)
 
-    def ensure(self, index: Layered, progress: Progress | None = None) -> None:
-        """See that every doc of the index has its vector: some 10 ms for each new text."""
+    def ensure(self, index: Layered, progress: Progress | None = None) -> int:
+        """Give the docs of the index their vectors; the answer is how many still lack theirs.
+
+        A new text costs some 10 ms. After ``BUDGET`` seconds the rest is left for the next search,
+        so that the first one after an import is not held up for minutes.
+        """
         state = index.state
         if state == self._seen:
-            return
+            return 0
+        end = time.monotonic() + BUDGET
         rows = index.rows()
+        _, first = np.unique(rows["text"], return_index=True)
+        rows = rows[first]
         new = rows[self._vectors.missing(rows["text"])]
-        for start in range(0, len(new), 100):
-            part = new[start : start + 100]
-            if progress and len(new) > 100:
+        for start in range(0, len(new), _BATCH):
+            if time.monotonic() > end:
+                return len(new) - start
+            part = new[start : start + _BATCH]
+            if progress:
                 progress(start, len(new))
             docs = index.docs(part["key"].tolist())
             texts = {row["text"].item(): docs[row["key"].item()].text for row in part}
             self._vectors.add(texts, [self._encoder.encode(text) for text in texts.values()])
+        if progress and len(new):
+            progress(len(new), len(new))
         self._seen = state
+        return 0
 
     def nearest(self, index: Index, query: str) -> Array:
         """The rows whose docs come nearest to the query, where they are not too many."""
