@@ -42,7 +42,7 @@ class Conversation:
     sessions: tuple[tuple[Record, ...], ...]
     questions: tuple[Asked, ...]
     dropped: int
-    """Evidence that names no turn, and questions that have none left."""
+    """How much of the evidence names no turn."""
 
     @property
     def turns(self) -> list[Record]:
@@ -66,15 +66,17 @@ def load(path: Path) -> list[Conversation]:
     """The conversations of a file.
 
     Raises:
-        FsagentError: it is not shaped like LoCoMo's.
+        FsagentError: it cannot be read, or is not shaped like LoCoMo's.
     """
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text("utf-8"))
         found = [
             _conversation(one, n)
             for n, one in enumerate(data if isinstance(data, list) else [data])
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise FsagentError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FsagentError(
             f"{path} is not shaped like LoCoMo's data: a list of conversations, each with "
             f"`conversation` and `qa` ({type(error).__name__}: {error})."

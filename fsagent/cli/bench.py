@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from fsagent.cli.common import as_json, directory, print_json
+from fsagent.cli.common import as_json, directory, note_to_person, print_json
+
+_CATEGORIES = {
+    "1": "multi-hop",
+    "2": "temporal",
+    "3": "open-domain",
+    "4": "single-hop",
+    "5": "adversarial",
+}
+_COLUMNS = {
+    "recall@1": "R@1",
+    "recall@5": "R@5",
+    "recall@10": "R@10",
+    "recall@20": "R@20",
+    "mrr": "MRR",
+    "ndcg@10": "nDCG@10",
+}
+
+
+def _known(context: click.Context, option: click.Parameter, value: str) -> str:
+    """The name of an index. Which there are is looked up late, so that commands start fast."""
+    from fsagent.config import INDEXES
+
+    if value not in INDEXES:
+        raise click.BadParameter(f"{value!r} is not {' or '.join(INDEXES)}.")
+    return value
+
+
+def _sizes(context: click.Context, option: click.Parameter, value: str) -> list[int]:
+    """Whole numbers with commas between them."""
+    sizes = [int(part) if part.strip().isdecimal() else 0 for part in value.split(",")]
+    if min(sizes) < 1:
+        raise click.BadParameter(f"{value!r} is not like 1000,10000.")
+    return sizes
 
 
 @click.group()
@@ -29,3 +63,124 @@ def start(directory: Path, json_: bool) -> None:
         return
     for name, ratio in found.items():
         click.echo(f"{name:<16} {ratio:5.2f} x")
+
+
+@bench.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--index",
+    metavar="NAME",
+    default="whoosh",
+    show_default=True,
+    callback=_known,
+    help="The index that search asks, as in agent.yaml.",
+)
+@click.option("--baseline", is_flag=True, help="Ask three other stores as well.")
+@click.option(
+    "--leave-one-out",
+    is_flag=True,
+    help="Search each conversation also with weights chosen on the others.",
+)
+@as_json
+def recall(file: Path, index: str, baseline: bool, leave_one_out: bool, json_: bool) -> None:
+    """How much of the evidence for the questions in FILE search finds.
+
+    FILE holds conversations with questions, in the JSON of LoCoMo. Adversarial questions, which
+    are about the wrong person, stand by themselves and are not in the overall figures.
+    """
+    from fsagent.bench.recall import measure
+
+    found = measure(file, index, baseline=baseline, leave_one_out=leave_one_out)
+    if json_:
+        print_json(found)
+        return
+    rows = [["", *_COLUMNS.values(), "questions"], _scores("overall", found["overall"])]
+    for category, means in found["categories"].items():
+        name = _CATEGORIES.get(category)
+        rows.append(_scores(f"{category} {name}" if name else category or "none", means))
+    _table(rows)
+    spans = (
+        f"{_COLUMNS[name]} {low:.1%} to {high:.1%}"
+        for name, (low, high) in found["interval"].items()
+    )
+    click.echo(f"\n95 % intervals: {', '.join(spans)}")
+    click.echo(
+        f"without result: {found['empty']}; dropped evidence: {found['dropped_evidence']}; "
+        f"queries a second: {found['queries_per_s']}; "
+        f"tokens an answer: {found['tokens_per_answer']}"
+    )
+    if baseline:
+        click.echo()
+        others = found.get("baselines", {}).items()
+        _table(
+            [["", *_COLUMNS.values(), "questions"]] + [_scores(n, s["overall"]) for n, s in others]
+        )
+    if leave_one_out:
+        click.echo("\nwith weights chosen on the other conversations:")
+        for name, value in found["leave_one_out"].items():
+            if name != "weights" and value is not None:
+                click.echo(f"{name}: {value:.1%}")
+
+
+@bench.command()
+@click.option(
+    "--docs",
+    callback=_sizes,
+    default="1000,10000,100000",
+    show_default=True,
+    metavar="N,N",
+    help="How many docs.",
+)
+@click.option(
+    "--text",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Make them of the *.md, *.txt, *.rst and *.jsonl in here; else of Python's packages.",
+)
+@as_json
+def index(docs: list[int], text: Path | None, json_: bool) -> None:
+    """What each index costs, and in brackets how often what SQLite's FTS5 costs beside it.
+
+    "cold" is an index that is asked from its files, "live" one in a process that lives on. Times
+    are of the processor. With 100,000 docs it takes several minutes.
+    """
+    from fsagent.bench.index import MEASURES, measure
+
+    found = measure(docs, text, note_to_person)
+    if json_:
+        print_json(found)
+        return
+    for number, size in enumerate(found["sizes"].values()):
+        rows, ratios = size["rows"], size["ratios"]
+        average = size["characters"] / size["docs"]
+        if number:
+            click.echo()
+        table = [[f"{size['docs']:,} docs of {average:.0f} characters", *rows]]
+        for key, title in MEASURES.items():
+            cells = (_cell(row.get(key), ratios[name].get(key)) for name, row in rows.items())
+            table.append([title, *cells])
+        _table(table)
+
+
+def _cell(value: float | None, ratio: float | None) -> str:
+    """A figure, and its ratio in brackets."""
+    if value is None:
+        return "-"
+    return f"{_short(value)} {f'({_short(ratio)}x)' if ratio is not None else '':>8}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.{0 if value >= 10 else 1 if value >= 1 else 2 if value >= 0.1 else 3}f}"
+
+
+def _scores(name: str, means: Mapping[str, float]) -> list[str]:
+    values = (f"{means[key]:.1%}" if key in means else "-" for key in _COLUMNS)
+    return [name, *values, str(means["questions"])]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = (f"{text:>{width}}" for text, width in zip(others, widths[1:], strict=True))
+        click.echo(f"{first:<{widths[0]}}  {'  '.join(cells)}".rstrip())
