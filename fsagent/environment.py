@@ -60,6 +60,11 @@ class Environment:
         )
 
 
+def one_thread() -> None:
+    """Keep numpy from starting a thread for every core: that takes longer than a whole search."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def _directory(env: Mapping[str, str], variable: str, kind: str) -> Path:
     """The directory that ``variable`` names, or the user's own of that ``kind``."""
     if env.get(variable):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -189,7 +190,7 @@ def test_what_goes_in_comes_out(kind: str, tmp_path: Path, entries: list[Entry])
     keys = [entry.key for entry in entries[:5]]
     assert index.docs([*keys, 12345]) == {entry.key: entry.doc for entry in entries[:5]}
     assert index.docs([]) == {}
-    assert index.speakers() == {"Ada", "Tim"}
+    assert set(index.speakers()) == {"Ada", "Tim"}
 
 
 def test_any_text_at_all(kind: str, tmp_path: Path) -> None:
@@ -207,11 +208,11 @@ def test_any_text_at_all(kind: str, tmp_path: Path) -> None:
     index.update([analysed(doc)], [], Meta("c"))
     for query in ("odd", "東京", "fine", ""):
         assert [hit.doc for hit in find(index, Query(query, tags=("ünï",))).hits] == [doc]
-    assert index.speakers() == {"Zoë 😀"}
+    assert index.speakers() == {"Zoë 😀": 1}
     half = replace(doc, id="y", name="half \ud83d", tags=("\ud83d",))  # JSON can write that
     assert index.update([analysed(half)], [], Meta("d"))
     assert [hit.doc for hit in find(index, Query("odd", tags=("\ud83d",))).hits] == [half]
-    assert index.speakers() == {"Zoë 😀", "half ?"}
+    assert index.speakers() == {"Zoë 😀": 1, "half ?": 1}
 
 
 def test_many_ties_are_cut_by_key(kind: str, tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_many_ties_are_cut_by_key(kind: str, tmp_path: Path) -> None:
 def test_empty(kind: str, tmp_path: Path) -> None:
     index = persistent(kind, tmp_path / "i")
     assert index.meta() is None
-    assert (len(index), list(index.entries()), index.speakers()) == (0, [], frozenset())
+    assert (len(index), list(index.entries()), index.speakers()) == (0, [], Counter())
     assert find(index, Query("anything")).hits == find(index, Query("")).hits == ()
     assert index.update([], [], Meta("c"))
     assert index.meta() == Meta("c")

@@ -10,6 +10,7 @@ import click
 
 from fsagent.cli import bench, chat, history, memory, models
 from fsagent.cli.common import debug
+from fsagent.environment import one_thread
 from fsagent.errors import FsagentError
 
 
@@ -62,4 +63,5 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # What somebody pipes in, or names a file, need not be UTF-8.
             stream.reconfigure(errors="surrogateescape" if stream is sys.stdin else "replace")
+    one_thread()
     cli()

@@ -6,6 +6,7 @@ directory, and may be deleted at any time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -82,8 +83,8 @@ class Index(Protocol):
         """The rows of all docs, in any order."""
         ...
 
-    def speakers(self) -> frozenset[str]:
-        """The names of those who have spoken."""
+    def speakers(self) -> Counter[str]:
+        """The names of those who have spoken, and how many docs each has."""
         ...
 
     def __len__(self) -> int:

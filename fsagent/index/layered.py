@@ -8,6 +8,7 @@ memory too, in the background and within a bound, and then asks no file any more
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
@@ -19,7 +20,7 @@ from fsagent.index import Index, Meta, Persistent
 from fsagent.index.bm25 import Array, saturated
 from fsagent.index.entries import Entry
 from fsagent.index.memory import Memory
-from fsagent.index.pool import Ask, Pool, Stats, best
+from fsagent.index.pool import Ask, Pool, Stats, best, plain
 from fsagent.records import Doc
 
 BATCH = 50
@@ -174,11 +175,13 @@ class Layered:
         base = base[~np.isin(base["key"], hidden)] if len(hidden) else base
         return np.concatenate([base, self._fresh.rows(), self._tail.rows()])
 
-    def speakers(self) -> frozenset[str]:
+    def speakers(self) -> Counter[str]:
         """See ``Index.speakers``."""
-        here = {entry.doc.name for entry in self._pending.values()}
-        here |= {doc.name for doc in self._tail_docs.values()}
-        return self._base.speakers() | (here - {""})
+        found = self._base.speakers().copy()
+        found.update(plain(entry.doc.name) for entry in self._pending.values())
+        found.update(plain(doc.name) for doc in self._tail_docs.values())
+        found.subtract(plain(entry.doc.name) for entry in self._gone.values())
+        return Counter({name: number for name, number in found.items() if name and number > 0})
 
     def __len__(self) -> int:
         return self.stats(()).docs

@@ -14,6 +14,7 @@ import shutil
 import struct
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -216,7 +217,7 @@ class TantivyIndex:
         data = b"".join((stored.get_first("row") or b"")[: ROW.itemsize] for stored in found)
         return np.frombuffer(data, ROW)
 
-    def speakers(self) -> frozenset[str]:
+    def speakers(self) -> Counter[str]:
         """See ``Index.speakers``."""
         return self._now().speakers
 
@@ -308,10 +309,10 @@ class _Snapshot:
         self._whole = self.size == sum(searcher.doc_freq("kind", kind) for kind in KINDS)
 
     @cached_property
-    def speakers(self) -> frozenset[str]:
-        """The names of the living docs."""
+    def speakers(self) -> Counter[str]:
+        """The names of the living docs, and how many each has."""
         named = self._searcher.terms_with_prefix("name", "", Query.all_query())
-        return frozenset(name for name, count in named if count)
+        return Counter({name: count for name, count in named if count})
 
     def holding(self, word: str) -> int:
         """How many living docs hold a word."""

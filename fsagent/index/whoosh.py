@@ -15,9 +15,9 @@ import pickle
 import shutil
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,14 @@ with warnings.catch_warnings():  # Whoosh is from 2016: its string literals warn
     from whoosh import columns, fields, index
     from whoosh.analysis import Composable, Token
     from whoosh.codec.whoosh3 import W3LeafMatcher
-    from whoosh.filedb.filestore import RamStorage
+    from whoosh.filedb.filestore import FileStorage, RamStorage
     from whoosh.reading import EmptyReader
     from whoosh.writing import CLEAR
 
 _META = "meta"
+_KEPT = 64
+"""Words whose postings are kept, once read, for the searches that follow."""
+
 _PATIENCE = 2.0
 """Seconds to try again while a merge in another process removes files that are being opened."""
 
@@ -112,7 +115,8 @@ class WhooshIndex:
             if not mine:
                 return False
             before = self._open()
-            self._snapshot = None
+            if self._stale():
+                self._snapshot = None
             now = self._open()
             if not self._replace and (before and before.meta) != (now and now.meta):
                 return False  # another process was here: what is put may not fit
@@ -126,7 +130,7 @@ class WhooshIndex:
                     writer.add_document(
                         key=f"{entry.key:x}",
                         row=entry.row.tobytes(),
-                        doc=pickle.dumps(astuple(entry.doc)),
+                        doc=pickle.dumps(tuple(vars(entry.doc).values())),
                         terms=" ".join(entry.terms),
                         name=plain(entry.doc.name) or None,
                         tag="\n".join(_tag(tag) for tag in entry.doc.tags) or None,
@@ -176,9 +180,7 @@ class WhooshIndex:
         """See ``Index.at``."""
         snapshot = self._now()
         wanted = set(slots)
-        near = np.flatnonzero(
-            np.isin(snapshot.rows["session"], [session for session, _ in wanted]) & snapshot.alive
-        )
+        near = snapshot.of_sessions({session for session, _ in wanted})
         places = zip(
             snapshot.rows["session"][near].tolist(),
             snapshot.rows["place"][near].tolist(),
@@ -213,7 +215,7 @@ class WhooshIndex:
         rows: Array = snapshot.rows[snapshot.alive]
         return rows
 
-    def speakers(self) -> frozenset[str]:
+    def speakers(self) -> Counter[str]:
         """See ``Index.speakers``."""
         return self._now().speakers
 
@@ -250,6 +252,13 @@ class WhooshIndex:
             except Exception:  # whatever is wrong with a cache, the answer is to make it again
                 return None
         return self._snapshot
+
+    def _stale(self) -> bool:
+        """Whether something was written since the snapshot was taken."""
+        if self._ram or not self._snapshot:
+            return True
+        latest = index.TOC._latest_generation(FileStorage(self._folder), "MAIN")
+        return bool(latest != self._snapshot.generation)
 
     def _index(self) -> Any:
         if self._ram:
@@ -288,7 +297,9 @@ class _Snapshot:
         leaves = [one for one in reader.leaf_readers() if not isinstance(one[0], EmptyReader)]
         self._reader = reader
         self._leaves = leaves
-        self._formats = {name: _schema()[name].format for name in ("body", "key", "tag")}
+        self._read: dict[tuple[str, str], tuple[Any, Array]] = {}
+        self.generation = reader.generation()
+        self._formats = {name: _schema()[name].format for name in ("body", "key", "name", "tag")}
         parts = [_rows(leaf) for leaf, _ in leaves]
         self.rows: Array = np.concatenate(parts) if parts else np.empty(0, ROW)
         self.alive: Array = np.ones(len(self.rows), bool)
@@ -304,6 +315,14 @@ class _Snapshot:
 
     def postings(self, field: str, word: str) -> tuple[Any, Array]:
         """The docs that hold a word, deleted ones too, and how often each does."""
+        found = self._read.get((field, word))
+        if found is None:  # a search asks for each of its words several times
+            if len(self._read) >= _KEPT:
+                self._read.clear()
+            found = self._read[field, word] = self._postings(field, word)
+        return found
+
+    def _postings(self, field: str, word: str) -> tuple[Any, Array]:
         text = word.encode("utf-8", "surrogatepass")
         docs, counts = [], []
         for leaf, base in self._leaves:
@@ -333,6 +352,23 @@ class _Snapshot:
         for key, place in zip(wanted.tolist(), places.tolist(), strict=True):
             if place < len(known) and known[place] == key:
                 yield key, int(order[place])
+
+    def of_sessions(self, sessions: Iterable[int]) -> Array:
+        """The living docs of these sessions."""
+        known, order = self._sessions
+        wanted = np.fromiter(sessions, np.int64)
+        first = np.searchsorted(known, wanted, "left").tolist()
+        last = np.searchsorted(known, wanted, "right").tolist()
+        parts = [order[a:b] for a, b in zip(first, last, strict=True)]
+        return np.sort(np.concatenate(parts)) if parts else order[:0]
+
+    @cached_property
+    def _sessions(self) -> tuple[Array, Array]:
+        """The sessions of the living docs in order, and the docs that belong to them."""
+        alive = np.flatnonzero(self.alive)
+        sessions = self.rows["session"][alive]
+        order = np.argsort(sessions, kind="stable")
+        return sessions[order], alive[order]
 
     @cached_property
     def _keys(self) -> tuple[Array, Array]:
@@ -375,13 +411,11 @@ class _Snapshot:
         return self._reader.stored_fields(number)
 
     @cached_property
-    def speakers(self) -> frozenset[str]:
-        """Every name of the field."""
-        return frozenset(
-            name.decode("utf-8", "replace")
-            for leaf, _ in self._leaves
-            for name in leaf.lexicon("name")
-        )
+    def speakers(self) -> Counter[str]:
+        """The names of the living docs, and how many each has."""
+        names = {name.decode() for leaf, _ in self._leaves for name in leaf.lexicon("name")}
+        count = {name: int(self.alive[self.postings("name", name)[0]].sum()) for name in names}
+        return Counter({name: number for name, number in count.items() if number})
 
 
 def _rows(leaf: Any) -> Array:
