@@ -28,7 +28,12 @@ Search = Callable[[str], Sequence[str]]
 
 
 def measure(
-    path: Path, index: str = "", *, baseline: bool = False, leave_one_out: bool = False
+    path: Path,
+    index: str = "",
+    *,
+    baseline: bool = False,
+    leave_one_out: bool = False,
+    ablation: bool = False,
 ) -> dict[str, Any]:
     """Every figure of ``fsagent bench recall``, as its ``--json`` prints it."""
     conversations = load(path)
@@ -60,7 +65,7 @@ def measure(
                 empty += not found
                 empty_known += not found and len(answer.unknown) < len(query_terms(asked.text))
                 tokens += count("\n".join(hit.doc.text for hit in answer.hits[:10]))
-            if leave_one_out:
+            if leave_one_out or ablation:
                 from fsagent.bench.tune import signals_of
 
                 weighed.append(signals_of(agent, conversation))
@@ -87,10 +92,13 @@ def measure(
     }
     if others:
         found_all["baselines"] = {name: summary(made) for name, made in others.items()}
-    if leave_one_out:
-        from fsagent.bench.tune import left_out
+    if leave_one_out or ablation:
+        from fsagent.bench import tune
 
-        found_all["leave_one_out"] = left_out(weighed)
+        if leave_one_out:
+            found_all["leave_one_out"] = tune.left_out(weighed)
+        if ablation:
+            found_all["ablation"] = tune.ablation(weighed)
     return found_all
 
 

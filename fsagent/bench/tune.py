@@ -84,6 +84,31 @@ def _recalls(examples: list[Example], weights: Array) -> list[Recalls]:
     return found
 
 
+def ablation(conversations: list[list[Example]]) -> dict[str, dict[str, float]]:
+    """Recall with the shipped weights, and with each signal left out in turn."""
+    shipped = np.array([1.0, *asdict(WEIGHTS).values()])
+    found = {"all": _told(conversations, shipped)}
+    for place, name in enumerate(names()):
+        without = _told(conversations, _with(shipped, place, 0.0))
+        if without != found["all"]:  # not one that is off
+            found[name] = without
+    return found
+
+
+def _told(conversations: list[list[Example]], weights: Array) -> dict[str, float]:
+    return _means_of([one for each in conversations for one in _recalls(each, weights)])
+
+
+def _means_of(found: Sequence[Recalls]) -> dict[str, Any]:
+    whole = [one for one in found if one[0] != APART]
+    apart = [one[2] for one in found if one[0] == APART]
+    return {
+        "recall@5": round(_mean([one[1] for one in whole]), 4),
+        "recall@10": round(_mean([one[2] for one in whole]), 4),
+        f"recall@10 of category {APART}": round(_mean(apart), 4),
+    }
+
+
 def left_out(conversations: list[list[Example]]) -> dict[str, Any]:
     """Recall where each conversation was searched with weights chosen on the others."""
     start = np.array([1.0, *(START for _ in asdict(WEIGHTS))])
@@ -94,14 +119,7 @@ def left_out(conversations: list[list[Example]]) -> dict[str, Any]:
         weights = _tuned(others, start)
         total += _recalls(held, weights)
         chosen.append(dict(zip(names()[1:], weights[1:].tolist(), strict=True)))
-    whole = [one for one in total if one[0] != APART]
-    apart = [one for one in total if one[0] == APART]
-    return {
-        "recall@5": round(_mean([one[1] for one in whole]), 4),
-        "recall@10": round(_mean([one[2] for one in whole]), 4),
-        f"recall@10 of category {APART}": round(_mean([one[2] for one in apart]), 4)
-        if apart
-        else None,
+    return _means_of(total) | {
         "weights": chosen,
     }
 

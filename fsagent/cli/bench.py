@@ -81,8 +81,11 @@ def start(directory: Path, json_: bool) -> None:
     is_flag=True,
     help="Search each conversation also with weights chosen on the others.",
 )
+@click.option("--ablation", is_flag=True, help="Search also without each signal in turn.")
 @as_json
-def recall(file: Path, index: str, baseline: bool, leave_one_out: bool, json_: bool) -> None:
+def recall(
+    file: Path, index: str, baseline: bool, leave_one_out: bool, ablation: bool, json_: bool
+) -> None:
     """How much of the evidence for the questions in FILE search finds.
 
     FILE holds conversations with questions, in the JSON of LoCoMo. Adversarial questions, which
@@ -90,7 +93,7 @@ def recall(file: Path, index: str, baseline: bool, leave_one_out: bool, json_: b
     """
     from fsagent.bench.recall import measure
 
-    found = measure(file, index, baseline=baseline, leave_one_out=leave_one_out)
+    found = measure(file, index, baseline=baseline, leave_one_out=leave_one_out, ablation=ablation)
     if json_:
         print_json(found)
         return
@@ -115,6 +118,14 @@ def recall(file: Path, index: str, baseline: bool, leave_one_out: bool, json_: b
         _table(
             [["", *_COLUMNS.values(), "questions"]] + [_scores(n, s["overall"]) for n, s in others]
         )
+    if ablation:
+        click.echo()
+        rows = [["without", "R@5", "R@10", "R@10 adversarial"]]
+        for name, means in found["ablation"].items():
+            rows.append(
+                ["(nothing)" if name == "all" else name, *(f"{v:.1%}" for v in means.values())]
+            )
+        _table(rows)
     if leave_one_out:
         click.echo("\nwith weights chosen on the other conversations:")
         for name, value in found["leave_one_out"].items():
