@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from fsagent.index import Index
 from fsagent.index.bm25 import Array
 from fsagent.index.pool import Ask, Limits, Pool, hashed
 from fsagent.index.question import Question
-from fsagent.index.ranking import WEIGHTS, Weights, edges, rank
+from fsagent.index.ranking import WEIGHTS, Weights, after, edges, rank
 from fsagent.index.words import spelled, terms
 from fsagent.records import Doc, Hit
 
@@ -132,9 +132,7 @@ def pool_of(
     """The candidates, those of the time that the query names, and the docs around them all."""
     pools = [index.candidates(ask)] if ask.words or ask.limits.words else []
     if question.span:
-        first, last = edges(
-            replace(question.span, last=question.span.last + timedelta(days=7)), zone
-        )
+        first, last = edges(after(question.span), zone)
         since, until = ask.limits.since, ask.limits.until
         within = replace(
             ask.limits,
@@ -142,21 +140,22 @@ def pool_of(
             until=last if until is None else min(last, until),
         )
         pools.append(index.candidates(replace(ask, limits=within)))
+        # What was said then may be the answer even if it shares no word with the query.
+        then = index.candidates(replace(ask, words=(), weights=(), limits=within)).rows
+        pools.append(index.at(_slots(then, (0,)), ask))
     pool = Pool.join(pools) if pools else Pool.empty(len(ask.words))
     if meaning and not ask.limits.words:
         near = meaning.nearest(index, question.plain)
-        slots = zip(near["session"].tolist(), near["place"].tolist(), strict=True)
-        pool = Pool.join([pool, index.at(slots, ask)])
+        pool = Pool.join([pool, index.at(_slots(near, (0,)), ask)])
     if len(ask.words) <= 1:  # one word is no question: what stands beside it is no answer
         return pool
-    beside = {
-        (session, place + step)
-        for session, place in zip(
-            pool.rows["session"].tolist(), pool.rows["place"].tolist(), strict=True
-        )
-        for step in (-2, -1, 1, 2)
-    }
-    return Pool.join([pool, index.at(beside, ask)])
+    return Pool.join([pool, index.at(_slots(pool.rows, (-2, -1, 1, 2)), ask)])
+
+
+def _slots(rows: Array, steps: Iterable[int]) -> set[tuple[int, int]]:
+    """The sessions and places that lie so many steps from the rows."""
+    both = zip(rows["session"].tolist(), rows["place"].tolist(), strict=True)
+    return {(session, place + step) for session, place in both for step in steps}
 
 
 def _neighbours(index: Index, hits: Iterable[Hit], ask: Ask) -> list[Hit]:

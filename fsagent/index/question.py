@@ -140,10 +140,13 @@ def span_of(text: str, today: date | None) -> Span | None:
     if iso:
         return _span(int(iso[1]), int(iso[2]), int(iso[3]) if iso[3] else None)
     year = _YEAR.search(text)
-    found = _DAY_MONTH.search(text)
-    if found:
-        month = _MONTHS.index(found[2] or found[3]) + 1
-        return _dated(year, month, int(found[1] or found[4]), today)
+    days = [
+        _dated(year, _MONTHS.index(found[2] or found[3]) + 1, int(found[1] or found[4]), today)
+        for found in _DAY_MONTH.finditer(text)
+    ]
+    if days:  # two of them are the ends of a longer time
+        known = [day for day in days if day]
+        return Span(min(d.first for d in known), max(d.last for d in known)) if known else None
     only = _ONLY_MONTH.search(text)
     if only:
         return _dated(year, _MONTHS.index(only[1] or only[2] or only[3]) + 1, None, today)

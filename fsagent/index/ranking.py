@@ -144,20 +144,32 @@ def _speaks(rows: Array, speaker: str) -> Array:
 
 
 def _dated(rows: Array, span: Span | None, zone: ZoneInfo) -> Array:
-    """1 within the days that the query names; less in the week after; some in the month around."""
+    """How near the time of each row is to the one that the query names.
+
+    1 within a month that is named, twice that within a day; nearly as much in the week after, in
+    which people tell of it; half as much in the rest of a day's month; a third in a whole year.
+    """
     if not span:
         return np.zeros(len(rows))
-    first, last = edges(span, zone)
     time = rows["time"]
-    later = edges(Span(span.last, span.last + timedelta(days=_TOLD_LATER)), zone)[1]
-    found = np.where((time > last) & (time <= later), 0.7, 0.0)
-    if span.days == 1:
+
+    def within(days: Span) -> Array:
+        first, last = edges(days, zone)
+        inside: Array = (time >= first) & (time <= last) & (time != 0)
+        return inside
+
+    full = 1 / 3 if span.days > 62 else 2.0 if span.days <= 7 else 1.0
+    found = np.where(within(after(span)), 0.7 * full, 0.0)
+    if span.days <= 7:
         start = span.first.replace(day=1)
-        month = Span(start, (start + timedelta(days=32)).replace(day=1) - timedelta(days=1))
-        low, high = edges(month, zone)
-        found = np.maximum(found, np.where((time >= low) & (time <= high), 0.5, 0.0))
-    inside = 1.0 if span.days <= 62 else 0.3
-    return np.where((time >= first) & (time <= last) & (time != 0), inside, found)
+        end = (start + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+        found = np.maximum(found, np.where(within(Span(start, end)), 0.5, 0.0))
+    return np.maximum(found, np.where(within(span), full, 0.0))
+
+
+def after(span: Span) -> Span:
+    """The same days and those after them in which people tell of it."""
+    return Span(span.first, span.last + timedelta(days=_TOLD_LATER))
 
 
 def edges(span: Span, zone: ZoneInfo) -> tuple[int, int]:
