@@ -56,10 +56,16 @@ class BenchClock(Clock):
     def __init__(self, now: datetime) -> None:
         super().__init__()
         self.at = now
+        self._count = 0
 
     def now(self) -> datetime:
         """That moment."""
         return self.at
+
+    def id(self) -> str:
+        """Ids by the time and then in order, without chance."""
+        self._count += 1
+        return f"{int(self.at.timestamp()):011}-{self._count:06}"
 
 
 def load(path: Path) -> list[Conversation]:

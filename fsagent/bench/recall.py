@@ -19,6 +19,9 @@ from fsagent.index.words import query_terms
 from fsagent.tokens import counter
 
 DEPTHS = (1, 5, 10, 20)
+ROLES = ("user", "assistant")
+"""Whose records are searched, as ``conversation_search`` does."""
+
 APART = "5"
 """The category of questions about the wrong person: told, and left out of the whole."""
 
@@ -56,9 +59,7 @@ def measure(
             embed = agent.meaning is not None
             for asked in conversation.questions:
                 start = time.process_time()
-                answer = agent.search(
-                    asked.text, limit=max(DEPTHS), kinds=("record",), roles=("user", "assistant")
-                )
+                answer = agent.search(asked.text, limit=max(DEPTHS), kinds=("record",), roles=ROLES)
                 seconds += time.process_time() - start
                 found = [hit.doc.id for hit in answer.hits]
                 scores.append((asked.category, _score(found, asked.evidence)))

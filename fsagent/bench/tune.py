@@ -11,11 +11,9 @@ import numpy as np
 
 from fsagent.agent import Agent
 from fsagent.bench.locomo import Conversation
-from fsagent.bench.recall import APART
+from fsagent.bench.recall import APART, DEPTHS, ROLES
 from fsagent.index.bm25 import Array
-from fsagent.index.find import CANDIDATES, pool_of
-from fsagent.index.pool import Ask, Limits
-from fsagent.index.question import Question
+from fsagent.index.find import Query, pool_of, understood
 from fsagent.index.ranking import WEIGHTS, Weights, rank
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -47,13 +45,13 @@ def signals_of(agent: Agent, conversation: Conversation) -> list[Example]:
     plain = Weights(**dict.fromkeys(asdict(WEIGHTS), 1.0))
     plain = replace(plain, asked=0.0)
     config = agent.config
-    limits = Limits(kinds=("record",), roles=("user", "assistant"))
     examples: list[Example] = []
     for asked in conversation.questions:
-        question = Question.of(
-            asked.text, agent.index.speakers(), agent.store.clock.now(), config.zone
+        now = agent.store.clock.now()
+        query = Query(
+            asked.text, max(DEPTHS), kinds=("record",), roles=ROLES, now=now, zone=config.zone
         )
-        ask = Ask.of(question.words, agent.index.stats(question.words), limits, CANDIDATES + 20)
+        question, ask, _ = understood(agent.index, query)
         meaning = agent.meaning
         pool = pool_of(agent.index, ask, question, config.zone, meaning)
         near = meaning.signal(pool, question.plain) if meaning and len(pool.rows) else None

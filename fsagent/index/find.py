@@ -67,24 +67,8 @@ def find(
     index: Index, query: Query, meaning: Meaning | None = None, weights: Weights = WEIGHTS
 ) -> Found:
     """The docs that answer ``query``. Ties go by id. With ``meaning``, that counts as well."""
-    question = Question.of(query.text, index.speakers(), query.now, query.zone)
-    limits = Limits(
-        query.kinds,
-        query.roles,
-        query.tags,
-        query.all_tags,
-        _milliseconds(query.since),
-        _milliseconds(query.until),
-        tuple(dict.fromkeys(word for phrase in question.phrases for word in terms(phrase))),
-    )
-    stats = index.stats(question.words)
-    unknown = tuple(word for word in question.words if not stats.holding[word])
-    spelling = spelled(query.text) if unknown else {}
-    if unknown == question.words and question.names:  # then at least what names the person
-        question = replace(question, words=question.names)
-        stats = index.stats(question.words)
-    size = CANDIDATES + query.offset + query.limit
-    ask = Ask.of(question.words, stats, limits, _WITH_PHRASE if question.phrases else size)
+    question, ask, unknown = understood(index, query)
+    end = query.offset + query.limit
     signals: Mapping[str, Array] = {}
     only_common = bool(question.phrases) and not ask.words
     if not query.text.strip() or only_common:
@@ -94,7 +78,6 @@ def find(
         pool = pool_of(index, ask, question, query.zone, meaning)
         near = meaning.signal(pool, question.plain) if meaning and len(pool.rows) else None
         scores, signals = rank(pool, ask, question, query.zone, near, weights)
-    end = query.offset + query.limit
     found: list[Hit] = []
     seen: set[str] = set()
     order = np.argsort(-scores, kind="stable")
@@ -122,8 +105,31 @@ def find(
             found.append(hit)
         at = upto
     shown = _neighbours(index, found[query.offset : end], ask)
-    missing = tuple(dict.fromkeys(spelling.get(word, word) for word in unknown))
-    return Found(tuple(shown), missing, len(found) > end)
+    return Found(tuple(shown), unknown, len(found) > end)
+
+
+def understood(index: Index, query: Query) -> tuple[Question, Ask, tuple[str, ...]]:
+    """The query read, what to ask the index, and the words that occur nowhere, as they stand."""
+    question = Question.of(query.text, index.speakers(), query.now, query.zone)
+    stats = index.stats(question.words)
+    unknown = [word for word in question.words if not stats.holding[word]]
+    if len(unknown) == len(question.words) and question.names:  # then who is named, at least
+        question = replace(question, words=question.names)
+        stats = index.stats(question.words)
+    limits = Limits(
+        query.kinds,
+        query.roles,
+        query.tags,
+        query.all_tags,
+        _milliseconds(query.since),
+        _milliseconds(query.until),
+        tuple(dict.fromkeys(word for phrase in question.phrases for word in terms(phrase))),
+    )
+    # The same pool for every page of the first hundred hits, so that the pages fit together.
+    size = CANDIDATES * (1 + (query.offset + query.limit) // CANDIDATES)
+    ask = Ask.of(question.words, stats, limits, _WITH_PHRASE if question.phrases else size)
+    spelling = spelled(query.text) if unknown else {}
+    return question, ask, tuple(dict.fromkeys(spelling.get(word, word) for word in unknown))
 
 
 def pool_of(
