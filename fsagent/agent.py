@@ -13,7 +13,7 @@ from fsagent.change import Adopted
 from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, AgentConfig
 from fsagent.environment import Environment
-from fsagent.errors import BlockNotFound, FsagentError, StoreError
+from fsagent.errors import BlockNotFound, FsagentError, SearchError, StoreError
 from fsagent.formats import clean, one_line
 from fsagent.records import Answer, Block, Commit, Doc, Event, Note, Turn
 from fsagent.store import Store
@@ -255,6 +255,7 @@ class Agent:
         all_tags: bool = False,
         since: datetime | None = None,
         until: datetime | None = None,
+        distinct: bool = False,
     ) -> Answer:
         """Find notes, records and blocks by their words, best first.
 
@@ -268,10 +269,13 @@ class Agent:
             tags: Only notes with any of these tags; with ``all_tags``, all of them.
             all_tags: See ``tags``.
             since, until: Only what was made between these moments, both included.
+            distinct: Show what was said in the same words several times only once.
 
         Raises:
-            SearchError: the index that agent.yaml names is not installed.
+            SearchError: an argument is none of those, or the index that agent.yaml names is not
+                installed.
         """
+        _check(limit, offset, kinds, since, until)
         from fsagent.index import follow
         from fsagent.index.entries import analysed
         from fsagent.index.find import Query, find
@@ -283,23 +287,30 @@ class Agent:
             offset,
             kinds,
             roles,
-            tags,
+            tuple(tag for tag in tags if tag.strip()),
             all_tags,
             since,
             until,
+            distinct,
             self.store.clock.now(),
             config.zone,
         )
+        # First, so that what is committed meanwhile is rather named once too often.
+        uncommitted = self._uncommitted()
+        if self.store.repo.head() is None:
+            return Answer(None, (), uncommitted)
         with index.lock:
             follow(index, self.store.repo, self.progress)
-            index.tail([analysed(doc) for doc in self._tail()])
+            # Asked for the newest, a model does not mean what was said just now.
+            tail = self._tail() if query.strip() else ()
+            index.tail([analysed(doc) for doc in tail])
             meaning = self.meaning
             unread = meaning.ensure(index, self.progress) if meaning else 0
             found = find(index, wanted, None if unread else meaning)
             meta = index.meta()
         index.settle()
         commit = meta.commit if meta else None
-        return Answer(commit, found.hits, self._uncommitted(), found.unknown, found.more, unread)
+        return Answer(commit, found.hits, uncommitted, found.unknown, found.more, unread)
 
     def reindex(self) -> None:
         """Forget the index and build it again. Never needed; see ``index.follow``."""
@@ -308,6 +319,9 @@ class Agent:
         with self.index.lock:
             self.index.clear()
             follow(self.index, self.store.repo, self.progress)
+            self.index.flush()
+            while self.meaning and self.meaning.ensure(self.index, self.progress):
+                pass
 
     @cached_property
     def index(self) -> Layered:
@@ -331,15 +345,22 @@ class Agent:
         """The records of the turn under way, which no commit holds yet."""
         from fsagent.index.entries import docs_of
 
-        for path, ids in self.store.live.items():
-            yield from (doc for doc in docs_of(path, self.store.read(path)) if doc.id in ids)
+        for path, ids in list(self.store.live.items()):  # another thread may be in the turn
+            try:
+                data = self.store.read(path)
+            except StoreError:  # somebody has deleted it since
+                continue
+            yield from (doc for doc in docs_of(path, data) if doc.id in ids)
 
     def _uncommitted(self) -> tuple[str, ...]:
         """Hand edits that search does not know yet; looked for once a second at most."""
+        from fsagent.index.entries import searched
+
         head, now = self.store.repo.head(), time.monotonic()
         seen, until, paths = self._dirty
         if seen != head or now > until:
-            paths = tuple(path for path in self.store.dirty() if path not in self.store.live)
+            dirty = (path for path in self.store.dirty() if searched(path))
+            paths = tuple(path for path in dirty if path not in self.store.live)
             self._dirty = head, now + LOOK_EVERY, paths
         return paths
 
@@ -427,3 +448,15 @@ class Notes:
         person = self._store.repo.person()
         with self._store.change(f"note: {one_line(text)}", author=person) as change:
             return change.add_note(clean(text), tags, source)
+
+
+def _check(limit: object, offset: object, kinds: object, since: object, until: object) -> None:
+    """Say what is wrong with the arguments of a search, if anything."""
+    if not isinstance(limit, int) or limit < 1 or not isinstance(offset, int) or offset < 0:
+        raise SearchError("limit must be 1 or more, and offset 0 or more.")
+    known = ("note", "record", "block")
+    if not isinstance(kinds, tuple) or not set(kinds) <= set(known):
+        raise SearchError(f"kinds must be a tuple of {', '.join(known)}.")
+    for when in (since, until):
+        if when is not None and (not isinstance(when, datetime) or when.tzinfo is None):
+            raise SearchError("since and until must be datetimes with a time zone.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -70,6 +69,6 @@ def day(text: str, zone: ZoneInfo, *, end: bool) -> datetime:
     if not found:
         raise ValueError(f"{text!r} is no date: write one like 2026-11-21 or 2026-11-21T18:30.")
     bare = len(text) <= 10
-    if bare or not re.search(r"(Z|[+-]\d\d:?\d\d)$", text):
+    if datetime.fromisoformat(text).tzinfo is None:  # moment() has taken it for UTC
         found = found.replace(tzinfo=zone)
     return found + timedelta(days=1, microseconds=-1) if bare and end else found

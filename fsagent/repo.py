@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class Repo:
 
     def __init__(self, root: Path) -> None:
         self.root = root = root.resolve()
+        self._reading = threading.Lock()
         self.git_dir = _git_dir(root)
         self._env = _environment(root, self.git_dir)
         owner = self.git_dir.stat().st_uid
@@ -493,13 +495,14 @@ class Repo:
     def _object(self, oid: str) -> bytes:
         """The content of any object: from its own file in this process, else from a pack."""
         sha = bytes.fromhex(oid)
-        if self._loose.has_object(sha):
-            return self._loose.stream(sha).read()  # type: ignore[no-any-return]
-        try:
-            return self._objects.odb.stream(sha).read()  # type: ignore[no-any-return]
-        except Exception:  # Ctrl-C in a terminal ends that ``cat-file`` too: start another
-            self._objects.git.clear_cache()
-            return self._objects.odb.stream(sha).read()  # type: ignore[no-any-return]
+        with self._reading:  # threads would read each other's answers from one pipe
+            if self._loose.has_object(sha):
+                return self._loose.stream(sha).read()  # type: ignore[no-any-return]
+            try:
+                return self._objects.odb.stream(sha).read()  # type: ignore[no-any-return]
+            except Exception:  # Ctrl-C in a terminal ends that ``cat-file`` too: start another
+                self._objects.git.clear_cache()
+                return self._objects.odb.stream(sha).read()  # type: ignore[no-any-return]
 
     @cached_property
     def _loose(self) -> gitdb.LooseObjectDB:

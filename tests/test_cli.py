@@ -244,7 +244,7 @@ def test_search(shell: Shell) -> None:
     shell.run("chat", "sarah", "my cat")
     (shell.home / "core/human.md").write_text("edited\n")
     answer = shell.json("search", "sarah", "who is the cat?")
-    assert list(answer) == ["commit", "uncommitted", "unknown", "more", "hits"]
+    assert list(answer) == ["commit", "uncommitted", "unknown", "more", "unread", "hits"]
     assert answer["commit"] == git(shell.home, "rev-parse", "HEAD").strip()
     assert answer["uncommitted"] == ["core/human.md"]
     assert list(answer["hits"][0]) == [

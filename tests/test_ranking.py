@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from fsagent import Agent
 from fsagent.index.bm25 import BM25, idf
+from fsagent.index.dates import Span, span_of
 from fsagent.index.entries import analysed, chunks, docs_of
 from fsagent.index.find import Query, find
 from fsagent.index.layered import Layered
 from fsagent.index.memory import Memory
-from fsagent.index.question import Question, Span, span_of
+from fsagent.index.question import Question
 from fsagent.index.whoosh import WhooshIndex
-from fsagent.index.words import spelled
+from fsagent.index.words import excerpt, nowhere
 from fsagent.records import Doc
 from hypothesis import given
 
@@ -127,14 +128,15 @@ def test_no_days_are_meant(text: str) -> None:
 def test_any_text_is_a_question(text: str) -> None:
     question = read(text, "Ada")
     assert isinstance(question.words, tuple)
-    spelled(text)
+    nowhere(text, ())
+    excerpt(text * 9, text, 50)
 
 
 def test_names_say_who_and_not_what() -> None:
     assert read("Where does Ada live?", "Ada").words == ("live",)
     assert read("Ada", "Ada").words == ("ada",)
     assert read("Ada's cat and Ada", "Ada").plain == "my cat and I"
-    assert read('say "green tea" "x"').phrases == ("green tea",)
+    assert read('say "green tea" 12" or 14"').phrases == ("green tea",)
     assert read('Who wrote "Green Tea"?').phrases == ()
 
 

@@ -187,7 +187,12 @@ def test_words() -> None:
     ]
     assert query_terms("Who is it?") == []
     assert query_terms("tea, TEA and teas") == ["tea"]
-    assert terms("東京タワー") == ["東京", "京タ", "タワ", "ワー"]
+    assert query_terms("東京タワー") == ["東京", "京タ", "タワ", "ワー"]
+    assert query_terms("猫") == ["猫"]
+    assert set(terms("猫と犬")) >= {"猫", "犬", "猫と"}
+    assert terms("l'école, O'Brien, it's") == ["lecol", "ecol", "obrien", "brien"]
+    assert terms("the van, my son, die, hat, Will") == ["van", "son", "die", "hat", "will"]
+    assert len(terms("x" * 1_000_000)[0]) < 100
     assert terms("Straße naïve 42 foo_bar") == ["strass", "naiv", "42", "foo", "bar"]
 
 

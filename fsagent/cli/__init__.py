@@ -45,6 +45,7 @@ for _command in (
     memory.edit,
     memory.note,
     memory.search,
+    memory.reindex,
     memory.context,
     history.log,
     history.diff,

@@ -224,7 +224,7 @@ class _Conversation:
                 else:
                     click.echo(f"Which block? {', '.join(agent.blocks)}")
             case "search":
-                print_answer(agent, agent.search(rest))
+                print_answer(agent, agent.search(rest), rest)
             case "model":
                 client = agent.use(rest) if rest else agent.client
                 click.echo(f"{client.model} ({agent.chosen})")

@@ -68,6 +68,8 @@ class Bar:
 
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done."""
+        if done < self._done:  # another round of work
+            self.close()
         if self._bar is None:
             late = time.monotonic() - self._start > 0.5
             if not late or done >= total or not sys.stderr.isatty():
@@ -84,6 +86,7 @@ class Bar:
         if self._bar is not None:
             self._bar.render_finish()
             self._bar = None
+        self._done = 0
         self._start = time.monotonic()
 
 

@@ -172,7 +172,13 @@ def note(directory: Path, text: str | None, tags: tuple[str, ...], json_: bool) 
     type=click.Choice(["recall", "notes", "blocks"]),
     help="Search only this kind of memory.",
 )
-@click.option("--role", "roles", multiple=True, help="Only what this role said.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice(["user", "assistant", "event"]),
+    help="Only what this role said.",
+)
 @click.option("--tag", "tags", multiple=True, help="Only notes with this tag.")
 @click.option("--since", metavar="DATE", help="Only from this day on.")
 @click.option("--until", metavar="DATE", help="Only up to this day, itself included.")
@@ -220,7 +226,24 @@ def search(
     if json_:
         print_json(answer_json(answer))
     else:
-        print_answer(agent, answer, explain=explain)
+        print_answer(agent, answer, " ".join(query), explain=explain)
+    agent.close()
+
+
+@click.command()
+@directory
+def reindex(directory: Path) -> None:
+    """Build the search index of DIR again, and read every meaning.
+
+    Never needed for right answers: a search does it where it has to. It takes what time it takes at
+    a moment that you choose.
+    """
+    from fsagent.agent import Agent
+
+    agent = Agent.open(directory)
+    agent.progress = Bar("Indexing")
+    agent.reindex()
+    click.echo(f"{len(agent.index):,} docs of {agent.name} are indexed.")
     agent.close()
 
 

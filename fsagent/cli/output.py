@@ -87,6 +87,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "uncommitted": list(answer.uncommitted),
         "unknown": list(answer.unknown),
         "more": answer.more,
+        "unread": answer.unread,
         "hits": [
             {
                 "id": hit.doc.id,
@@ -110,11 +111,20 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def print_answer(agent: Agent, answer: Answer, *, explain: bool = False) -> None:
+def print_answer(agent: Agent, answer: Answer, query: str, *, explain: bool = False) -> None:
     """Hits for a person: where, when, who, and the text; with ``explain``, their signals."""
+    from fsagent.index.words import excerpt
+
     for hit in answer.hits:
-        title = click.style(f"{hit.doc.title}: ", dim=True) if hit.doc.title else ""
-        click.echo(f"{_where(agent, hit)}\n  {title}{one_line(hit.doc.text, 240)}")
+        begin, text = excerpt(hit.doc.text, query, 240)
+        first = hit.doc.text.split("\n", 1)[0]
+        titles = [hit.doc.title, first.strip("# ") if begin and first.startswith("#") else ""]
+        above = " > ".join(title for title in titles if title)
+        title = click.style(f"{one_line(above, 80)}: ", dim=True) if above else ""
+        line = hit.doc.line
+        if hit.doc.kind != "record":  # whose line is one, whatever its text
+            line += hit.doc.text.count("\n", 0, begin)
+        click.echo(f"{_where(agent, hit, line)}\n  {title}{one_line(text, 260)}")
         if explain and hit.signals:
             parts = " + ".join(
                 f"{name} {value:.2f}" for name, value in hit.signals.items() if value
@@ -126,10 +136,12 @@ def print_answer(agent: Agent, answer: Answer, *, explain: bool = False) -> None
         click.echo(f"Nothing found: no memory holds {words}." if missing else "Nothing found.")
     elif missing:
         note_to_person(f"No memory holds {words}.")
+    if answer.more:
+        note_to_person(f"There are more: --limit {len(answer.hits) * 2}")
     if answer.unread:
         note_to_person(
             f"The meaning of {answer.unread:,} texts is not read yet: until it is, words alone "
-            "rank. Each search reads on."
+            f"rank. Each search reads on; fsagent reindex {agent.root} reads them all."
         )
     if answer.uncommitted:
         names = ", ".join(answer.uncommitted[:5])
@@ -137,11 +149,11 @@ def print_answer(agent: Agent, answer: Answer, *, explain: bool = False) -> None
         note_to_person(f"Not searched yet, since they are not committed: {names}{more}")
 
 
-def _where(agent: Agent, hit: Hit) -> str:
+def _where(agent: Agent, hit: Hit, line: int) -> str:
     doc = hit.doc
     when = moment(doc.ts)
     date = f"{when.astimezone(agent.config.zone):%Y-%m-%d %H:%M}" if when else ""
     who = doc.name or doc.role if doc.kind == "record" else doc.kind
     tags = " ".join(f"#{tag}" for tag in doc.tags)
-    place = click.style(f"{doc.path}:{doc.line}", fg="magenta")
+    place = click.style(f"{doc.path}:{line}", fg="magenta")
     return "  ".join(part for part in (place, date, who, tags) if part)

@@ -23,7 +23,9 @@ B = 0.75
 """How much a long text is discounted. Below 0.5, search in long texts loses ten points."""
 
 _COUNT_BITS = 8
-_COUNT_MAX = (1 << _COUNT_BITS) - 1
+COUNT_MAX = (1 << _COUNT_BITS) - 1
+"""A word counts no more often than this in one document, in any index."""
+
 _ROWS_MAX = 1 << (32 - _COUNT_BITS)
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -67,7 +69,7 @@ class BM25(BM25Okapi):  # type: ignore[misc]  # it comes without types
         if number >= _ROWS_MAX:
             raise OverflowError(f"An index in memory holds {_ROWS_MAX:,} documents at most.")
         for word, count in Counter(document).items():
-            posting = number << _COUNT_BITS | min(count, _COUNT_MAX)
+            posting = number << _COUNT_BITS | min(count, COUNT_MAX)
             try:
                 self.postings[word].append(posting)
             except KeyError:
@@ -105,7 +107,7 @@ class BM25(BM25Okapi):  # type: ignore[misc]  # it comes without types
         if found is None:
             return np.empty(0, np.int64), np.empty(0)
         packed = np.array(found, dtype=np.int64)
-        return packed >> _COUNT_BITS, (packed & _COUNT_MAX).astype(np.float64)
+        return packed >> _COUNT_BITS, (packed & COUNT_MAX).astype(np.float64)
 
     def holding(self, word: str) -> int:
         """How many living documents hold ``word``."""

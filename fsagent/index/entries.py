@@ -10,18 +10,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import PurePosixPath
 
 import numpy as np
 
 from fsagent.clock import moment
-from fsagent.formats import parse_block, parse_note, parse_page, parse_record
+from fsagent.formats import parse_block, parse_note, parse_page, parse_record, scalar
 from fsagent.index.bm25 import Array
 from fsagent.index.pool import KINDS, ROW, hashed
 from fsagent.index.words import terms, timed
+from fsagent.layout import is_agents
 from fsagent.records import Doc
 
-RECIPE = "4"
+RECIPE = "5"
 """Raised whenever docs or terms are made differently: an index of another recipe is rebuilt."""
 
 SEARCHED = ("core", "archival", "recall")
@@ -52,8 +52,7 @@ class Entry:
 
 def searched(path: str) -> bool:
     """Whether the docs of a file are in the index."""
-    top, _, rest = path.partition("/")
-    return top in SEARCHED and rest.endswith(".jsonl" if top == "recall" else ".md")
+    return path.split("/")[0] in SEARCHED and is_agents(path)
 
 
 def key(doc: Doc) -> int:
@@ -105,7 +104,7 @@ def docs_of(path: str, data: bytes, blob: str = "") -> list[Doc]:
         return [replace(doc, blob=blob, session=path)]
     note = parse_note(path, page)
     # Without an id of its own a note is called by its file, which may be moved.
-    ident = note.id if note.id != PurePosixPath(path).stem else ""
+    ident = scalar(page.meta.get("id"))
     return [
         Doc(
             id=ident,
@@ -135,7 +134,9 @@ def _records(path: str, data: bytes) -> Iterator[Doc]:
         thread, name = record.thread or "", str(record.extra.get("session") or "")
         session, before, last, place = sessions.get(thread, ("", "", "", 0))
         if not session or name != before or (not name and _far(last, record.ts)):
-            session, place = f"{path}\n{thread}\n{record.id}", 0
+            # A line that somebody copied may begin a second session with the same id.
+            again = f"\n{number}" if record.id in seen else ""
+            session, place = f"{path}\n{thread}\n{record.id}{again}", 0
         is_doc = record.content and record.role != "tool" and record.id not in seen
         sessions[thread] = (session, name, record.ts or last, place + 1 if is_doc else place)
         if is_doc:
@@ -164,17 +165,22 @@ def chunks(text: str) -> Iterator[tuple[int, str, str]]:
     """A note cut at its headings: for each chunk its first line from 0, its titles, its text.
 
     The titles are those of the sections around it, outermost first. A section longer than
-    ``CHUNK`` is cut further, at empty lines. What looks like a heading in fenced code is none.
+    ``CHUNK`` is cut further, at empty lines, or past twice that at any. What looks
+    like a heading in fenced code is none.
     """
     titles: list[tuple[int, str]] = []
     part: list[str] = []
     start, size, above, fence = 0, 0, "", ""
-    for number, line in enumerate(text.split("\n")):
-        mark = _FENCE.match(line)
+    lines = text.split("\n")
+    marks = [found[1] if (found := _FENCE.match(line)) else "" for line in lines]
+    last = {mark: number for number, mark in enumerate(marks)}
+    for number, (line, mark) in enumerate(zip(lines, marks, strict=True)):
         heading = None if fence or mark else _HEADING.match(line)
-        if mark and (not fence or mark[1] == fence):
-            fence = "" if fence else mark[1]
-        full = size > CHUNK and not line.strip() and not fence
+        if mark and mark == fence:
+            fence = ""
+        elif mark and not fence and last[mark] > number:  # one that is never closed is none
+            fence = mark
+        full = (size > CHUNK and not line.strip() and not fence) or size > 2 * CHUNK
         if heading or full:
             deeper = heading and titles and len(heading[1]) > titles[-1][0]
             bare = sum(1 for one in part if one.strip()) == 1 and _HEADING.match(part[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -14,10 +14,11 @@ import numpy as np
 
 from fsagent.index import Index
 from fsagent.index.bm25 import Array
+from fsagent.index.dates import is_month
 from fsagent.index.pool import Ask, Limits, Pool, hashed
 from fsagent.index.question import Question
 from fsagent.index.ranking import WEIGHTS, Weights, after, edges, rank
-from fsagent.index.words import spelled, terms
+from fsagent.index.words import folded, nowhere, terms, timed, unspaced
 from fsagent.records import Doc, Hit
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ _UTC = ZoneInfo("UTC")
 class Query:
     """What to look for. Filters that are empty let everything through.
 
-    ``since`` and ``until`` are included. Without words, the newest docs are the answer. ``now`` is
+    ``since`` and ``until`` are included. With ``distinct``, what was said in the same words several
+    times is found once. Without words, the newest docs are the answer. ``now`` is
     the moment from which words like "last week" are counted, in ``zone``.
     """
 
@@ -50,6 +52,7 @@ class Query:
     all_tags: bool = False
     since: datetime | None = None
     until: datetime | None = None
+    distinct: bool = False
     now: datetime | None = None
     zone: ZoneInfo = _UTC
 
@@ -71,7 +74,7 @@ def find(
     end = query.offset + query.limit
     signals: Mapping[str, Array] = {}
     only_common = bool(question.phrases) and not ask.words
-    if not query.text.strip() or only_common:
+    if not any(map(str.isalnum, query.text)) or only_common:
         pool = index.candidates(ask)
         scores = pool.rows["time"].astype(float)
     else:
@@ -81,7 +84,7 @@ def find(
     found: list[Hit] = []
     seen: set[str] = set()
     order = np.argsort(-scores, kind="stable")
-    order = order[pool.allowed[order]]
+    order = order[pool.allowed[order] & ((scores[order] > 0) | (not ask.words))]
     at = 0
     while at < len(order) and len(found) <= end:
         upto = min(len(order), at + end + 10)
@@ -98,10 +101,11 @@ def find(
                 hits.append((-float(scores[place]), Hit(doc, score, signals=parts)))
         hits.sort(key=lambda item: (item[0], *_place(_at_home(index, item[1].doc))))
         for _, hit in hits:
-            if hit.doc.kind == "note":
-                if hit.doc.blob in seen:  # a note is one answer, by the best of its chunks
-                    continue
-                seen.add(hit.doc.blob)
+            # A note is one answer, by the best of its chunks.
+            same = hit.doc.blob if hit.doc.kind == "note" else _plain(hit.doc.text)
+            if same in seen and (hit.doc.kind == "note" or query.distinct):
+                continue
+            seen.add(same)
             found.append(hit)
         at = upto
     shown = _neighbours(index, found[query.offset : end], ask)
@@ -110,10 +114,17 @@ def find(
 
 def understood(index: Index, query: Query) -> tuple[Question, Ask, tuple[str, ...]]:
     """The query read, what to ask the index, and the words that occur nowhere, as they stand."""
-    question = Question.of(query.text, index.speakers(), query.now, query.zone)
+    question = Question.of(
+        query.text, index.speakers(), query.now, query.zone, _newest(index, query.text)
+    )
     stats = index.stats(question.words)
-    unknown = [word for word in question.words if not stats.holding[word]]
-    if len(unknown) == len(question.words) and question.names:  # then who is named, at least
+    known = {word for word in question.words if stats.holding[word]}
+    unknown = tuple(
+        word
+        for word in nowhere(query.text, {*known, *question.names})
+        if not question.span or not (timed(word) or word.isdecimal() or is_month(word))
+    )
+    if not known and question.names:  # then who is named, at least
         question = replace(question, words=question.names)
         stats = index.stats(question.words)
     limits = Limits(
@@ -128,8 +139,15 @@ def understood(index: Index, query: Query) -> tuple[Question, Ask, tuple[str, ..
     # The same pool for every page of the first hundred hits, so that the pages fit together.
     size = CANDIDATES * (1 + (query.offset + query.limit) // CANDIDATES)
     ask = Ask.of(question.words, stats, limits, _WITH_PHRASE if question.phrases else size)
-    spelling = spelled(query.text) if unknown else {}
-    return question, ask, tuple(dict.fromkeys(spelling.get(word, word) for word in unknown))
+    return question, ask, unknown
+
+
+def _newest(index: Index, text: str) -> datetime | None:
+    """When the newest doc was made, where the query names a month."""
+    if not any(is_month(word) for word in re.findall(r"\w+", text)):
+        return None
+    rows = index.candidates(Ask((), (), 1.0, Limits(), 1)).rows
+    return datetime.fromtimestamp(rows["time"][0] / 1000, UTC) if len(rows) else None
 
 
 def pool_of(
@@ -137,6 +155,9 @@ def pool_of(
 ) -> Pool:
     """The candidates, those of the time that the query names, and the docs around them all."""
     pools = [index.candidates(ask)] if ask.words or ask.limits.words else []
+    if not all(map(terms, question.phrases)):  # one of common words only: look through the newest
+        newest = index.candidates(replace(ask, words=(), weights=(), size=_WITH_PHRASE)).rows
+        pools.append(index.at(_slots(newest, (0,)), ask))
     if question.span:
         first, last = edges(after(question.span), zone)
         since, until = ask.limits.since, ask.limits.until
@@ -184,7 +205,7 @@ def _neighbours(index: Index, hits: Iterable[Hit], ask: Ask) -> list[Hit]:
 def _at_home(index: Index, doc: Doc) -> Doc:
     """The doc under the path that its file has now."""
     meta = index.meta()
-    paths = meta.moved.get(doc.blob) if meta and doc.blob else None
+    paths = meta.moved.get(doc.blob) if meta and doc.kind == "note" else None
     if not paths and doc.id:
         return doc
     path = paths[0] if paths else doc.path
@@ -196,8 +217,16 @@ def _place(doc: Doc) -> tuple[str, str, int]:
 
 
 def _holds(doc: Doc, phrase: str) -> bool:
-    text = " ".join(f"{doc.title}\n{doc.text}".casefold().split())
-    return re.search(rf"(?<!\w){re.escape(phrase.casefold())}(?!\w)", text) is not None
+    text, wanted = _plain(f"{doc.title}\n{doc.text}"), _plain(phrase)
+    # Where words are not divided by spaces, a phrase may begin and end anywhere.
+    first = r"(?<!\w)" if wanted[:1].isalnum() and not unspaced(wanted[0]) else ""
+    last = r"(?!\w)" if wanted[-1:].isalnum() and not unspaced(wanted[-1]) else ""
+    return re.search(first + re.escape(wanted) + last, text) is not None
+
+
+def _plain(text: str) -> str:
+    """For comparing: without accents, case, kinds of apostrophe and widths of space."""
+    return " ".join(folded(text.casefold().replace("’", "'")).split())
 
 
 def _milliseconds(when: datetime | None) -> int | None:

@@ -86,7 +86,7 @@ def _read(
     for done, (path, blob) in enumerate(sorted(files.items())):
         if progress:
             progress(done, len(files))
-        if path == paths.get(blob, [path])[0]:
+        if not path.startswith("archival/") or path == paths[blob][0]:
             yield from map(analysed, _docs(repo, path, blob))
     if progress:
         progress(len(files), len(files))

@@ -47,6 +47,8 @@ class Layered:
         self._tail_docs: dict[int, Doc] = {}
         self._threads: list[threading.Thread] = []
         self._asked = 0
+        self._stuck = False
+        """Whether the files could not be written."""
         self._reset()
 
     def _reset(self) -> None:
@@ -70,27 +72,49 @@ class Layered:
         with self._lock:
             put = iter(put)
             first = list(islice(put, SMALL + 1))
-            if self._meta is None and len(first) > SMALL:
-                done = self._base.update(chain(first, put), (), meta, wait=wait)
-                self._base.refresh()
+            if self._meta is None and len(first) > SMALL and not self._stuck:
+                return self._build(chain(first, put), meta, wait)
+            # All is read before anything is changed: reading may be interrupted.
+            first += put
+            gone = list(drop)
+            try:
+                self._take(first, gone)
+            except BaseException:
                 self._reset()
-                return done
-            for entry in drop:
-                if self._pending.pop(entry.key, None):
-                    self._fresh.remove(entry.key)
-                else:
-                    self._gone[entry.key] = entry
-                if self._full:
-                    self._full.remove(entry.key)
-            for entry in chain(first, put):
-                self._pending[entry.key] = entry
-                self._fresh.add(entry)
-                if self._full:
-                    self._full.add(entry)
+                raise
             self._meta = meta
+            if meta == self._base_meta:  # there and back: the files hold just that
+                self._pending, self._gone, self._fresh = {}, {}, Memory()
             if len(self._pending) + len(self._gone) > SMALL:
                 self.flush()
-            return True
+            return self._meta == meta
+
+    def _build(self, put: Iterable[Entry], meta: Meta, wait: bool) -> bool:
+        """Build the persistent index straight away: it is too much for memory."""
+        try:
+            done = self._base.update(put, (), meta, wait=wait)
+        except (OSError, ValueError):  # Tantivy says ValueError where the disk is full
+            done, self._stuck = False, True
+        self._base.refresh()
+        self._reset()
+        if self._stuck:  # then memory has to hold it; what there is in files is not asked
+            self._base.clear()
+            self._reset()
+        return done
+
+    def _take(self, put: Iterable[Entry], drop: Iterable[Entry]) -> None:
+        for entry in drop:
+            if self._pending.pop(entry.key, None):
+                self._fresh.remove(entry.key)
+            else:
+                self._gone[entry.key] = entry
+            if self._full:
+                self._full.remove(entry.key)
+        for entry in put:
+            self._pending[entry.key] = entry
+            self._fresh.add(entry)
+            if self._full:
+                self._full.add(entry)
 
     def clear(self) -> None:
         """See ``Index.clear``."""
@@ -201,7 +225,8 @@ class Layered:
     def tail(self, entries: Sequence[Entry]) -> None:
         """Search these as well: the records of a turn that no commit holds yet."""
         if entries or len(self._tail):
-            known = self._pending.keys()
+            self._tail_docs = {}
+            known = self.docs(entry.key for entry in entries)
             entries = [entry for entry in entries if entry.key not in known]
             self._tail = Memory(entries)
             self._tail_docs = {entry.key: entry.doc for entry in entries}
@@ -242,26 +267,28 @@ class Layered:
             self._full = full
 
     def flush(self) -> None:
-        """Write to the persistent index what it lacks, unless another process is doing so."""
+        """Write to the persistent index what it lacks, unless another process is doing so.
+
+        Searches go on meanwhile. Where one of them followed HEAD further, or another process wrote,
+        all begins again from what the files hold then.
+        """
         with self._lock:
-            put, gone, meta = dict(self._pending), dict(self._gone), self._meta
-            if meta is None or meta == self._base_meta:
+            put, gone, meta = list(self._pending.values()), list(self._gone.values()), self._meta
+            if meta is None or meta == self._base_meta or self._stuck:
                 return
-            other = self._base.copy()
-        if self._base_meta is None:
-            other.clear()
-        done = other.meta() == self._base_meta and other.update(
-            put.values(), gone.values(), meta, wait=False
-        )
+            other, before = self._base.copy(), self._base_meta
+            if before is None:
+                other.clear()
+        try:
+            done = other.meta() == before and other.update(put, gone, meta, wait=False)
+        except (OSError, ValueError):  # a full disk, a folder that is gone: memory serves
+            done, self._stuck = False, True
         with self._lock:
-            if done:
+            if done or (not self._stuck and other.meta() != before):
+                full = self._full if done and self._meta == meta else None
                 self._base.refresh()
-                self._base_meta = self._base.meta()
-                self._pending = {k: e for k, e in self._pending.items() if put.get(k) is not e}
-                self._gone = {k: e for k, e in self._gone.items() if gone.get(k) is not e}
-                self._fresh = Memory(self._pending.values())
-            elif other.meta() != self._base_meta:
-                self.refresh()
+                self._reset()
+                self._full = full if self._meta == meta else None
 
     def close(self) -> None:
         """Keep what is worth it, and wait for what is being written."""

@@ -24,7 +24,7 @@ from fsagent.errors import SearchError
 from fsagent.index import Index, Progress
 from fsagent.index.bm25 import Array
 from fsagent.index.layered import Layered
-from fsagent.index.pool import Pool, best
+from fsagent.index.pool import Pool, best, plain
 from fsagent.index.ranking import around
 
 SIZE = 384
@@ -42,7 +42,7 @@ NEAR = 0.25
 COMPARED = 20_000
 """Docs up to which every one of them is compared with the query."""
 
-BUDGET = 10.0
+BUDGET = 2.0
 """Seconds that one search spends on reading new texts."""
 
 _BATCH = 25
@@ -88,7 +88,7 @@ class Encoder:
 
         One text at a time: in a batch it would depend, in its last digits, on the others.
         """
-        ids = np.array([self._tokenizer.encode(text).ids], np.int64)
+        ids = np.array([self._tokenizer.encode(plain(text)).ids], np.int64)
         ones = np.ones_like(ids)
         fed = {"input_ids": ids, "attention_mask": ones, "token_type_ids": ones - 1}
         out = self._session.run(None, {k: v for k, v in fed.items() if k in self._takes})[0]
@@ -142,6 +142,7 @@ class Vectors:
         try:
             with open(self._path, "ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
+                file.seek(0, 2)  # others may have written since it was opened
                 file.truncate(file.tell() // _RECORD.itemsize * _RECORD.itemsize)
                 file.write(records.tobytes())
         except OSError:

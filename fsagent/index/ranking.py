@@ -17,8 +17,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fsagent.index.bm25 import Array, saturated
-from fsagent.index.pool import Ask, Pool, hashed
-from fsagent.index.question import Question, Span
+from fsagent.index.dates import Span
+from fsagent.index.pool import KINDS, Ask, Pool, hashed
+from fsagent.index.question import Question
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,12 @@ def rank(
     score = words / top
     steps = around(rows)
 
+    # A note is complete in itself: where nothing stands beside it, it stands for that.
+    alone = np.where(rows["kind"] == KINDS.index("record"), 0.0, 1.0)
+
     def beside(values: Array, step: int) -> Array:
         where = steps[step]
-        return np.where(where >= 0, values[where], 0.0)
+        return np.where(where >= 0, values[where], alone * values)
 
     # A long doc says enough by itself.
     short = np.minimum(1.0, _LONG / np.maximum(rows["length"], 1.0))
@@ -90,7 +94,7 @@ def rank(
     signals = {
         "words": score * (1.0 - weights.asked * rows["asked"]),
         "near": weights.near * short * sum(beside(score, step) for step in steps),
-        "answer": weights.answer * beside(score * (rows["asked"] > 0), -1),
+        "answer": weights.answer * (1.0 - alone) * beside(score * (rows["asked"] > 0), -1),
         "cover": weights.cover * short * near_held.sum(axis=1) / full,
         "session": weights.session * _session(pool, ask),
         "speaker": weights.speaker * _speaks(rows, question.speaker),

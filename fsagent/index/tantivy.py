@@ -27,7 +27,7 @@ import tantivy
 from tantivy import Document, FieldType, Occur, Query, Searcher
 
 from fsagent.index import Meta
-from fsagent.index.bm25 import Array, saturated
+from fsagent.index.bm25 import COUNT_MAX, Array, saturated
 from fsagent.index.entries import RECIPE, Entry
 from fsagent.index.pool import KINDS, ROW, Ask, Limits, Pool, Stats, best, hashed, plain
 from fsagent.records import Doc
@@ -284,6 +284,7 @@ class TantivyIndex:
         if self._ram:
             yield True
             return
+        self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it
         with open(self._folder / "lock", "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -378,7 +379,7 @@ class _Snapshot:
         for number, one in enumerate(data):
             terms = one[size:].split(b" ")
             for column, word in wanted:
-                counts[number, column] = terms.count(word)
+                counts[number, column] = min(terms.count(word), COUNT_MAX)
         return Pool(rows, counts, np.ones(len(data), bool))
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from fsagent.index import Meta
-from fsagent.index.bm25 import Array, saturated
+from fsagent.index.bm25 import COUNT_MAX, Array, saturated
 from fsagent.index.entries import RECIPE, Entry
 from fsagent.index.pool import ROW, Ask, Limits, Pool, Stats, best, plain
 from fsagent.records import Doc
@@ -43,7 +43,7 @@ _META = "meta"
 _KEPT = 64
 """Words whose postings are kept, once read, for the searches that follow."""
 
-_PATIENCE = 2.0
+_PATIENCE = 0.5
 """Seconds to try again while a merge in another process removes files that are being opened."""
 
 
@@ -93,7 +93,7 @@ class WhooshIndex:
         self._folder = folder / f"whoosh-{RECIPE}"
         self._ram: Any = None
         self._snapshot: _Snapshot | None = None
-        self._replace = False
+        self._replace = self._unreadable = False
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / "lock").touch()
@@ -104,8 +104,8 @@ class WhooshIndex:
 
     def meta(self) -> Meta | None:
         """See ``Index.meta``."""
-        snapshot = self._open()
-        return snapshot.meta if snapshot and not self._replace else None
+        snapshot = None if self._replace else self._open()
+        return snapshot.meta if snapshot else None
 
     def update(
         self, put: Iterable[Entry], drop: Iterable[Entry], meta: Meta, *, wait: bool = True
@@ -116,7 +116,7 @@ class WhooshIndex:
                 return False
             before = self._open()
             if self._stale():
-                self._snapshot = None
+                self._snapshot, self._unreadable = None, False
             now = self._open()
             if not self._replace and (before and before.meta) != (now and now.meta):
                 return False  # another process was here: what is put may not fit
@@ -151,7 +151,7 @@ class WhooshIndex:
 
     def refresh(self) -> None:
         """See ``Index.refresh``."""
-        self._snapshot, self._replace = None, False
+        self._snapshot, self._replace, self._unreadable = None, False, False
 
     def stats(self, words: Sequence[str]) -> Stats:
         """See ``Index.stats``."""
@@ -231,26 +231,26 @@ class WhooshIndex:
     # ── below ─────────────────────────────────────────────────────────────────────────────────
 
     def _now(self) -> _Snapshot:
-        snapshot = self._open()
-        if snapshot is None or self._replace:
-            return _Snapshot(EmptyReader(_schema()))
-        return snapshot
+        return (None if self._replace else self._open()) or self._nothing
+
+    @cached_property
+    def _nothing(self) -> _Snapshot:
+        return _Snapshot(EmptyReader(_schema()))
 
     def _open(self) -> _Snapshot | None:
         """The last whole state of the index; None where there is none that can be read."""
         end = time.monotonic() + _PATIENCE
-        while self._snapshot is None:
+        while self._snapshot is None and not self._unreadable:
             try:
                 found = self._index()
                 if found is None:
                     return None
                 self._snapshot = _Snapshot(found.reader())
             except (FileNotFoundError, PermissionError):
-                if time.monotonic() > end:
-                    return None
+                self._unreadable = time.monotonic() > end
                 time.sleep(0.01)
             except Exception:  # whatever is wrong with a cache, the answer is to make it again
-                return None
+                self._unreadable = True
         return self._snapshot
 
     def _stale(self) -> bool:
@@ -281,6 +281,7 @@ class WhooshIndex:
         if self._ram:
             yield True
             return
+        self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it
         with open(self._folder / "lock", "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -334,11 +335,11 @@ class _Snapshot:
                     matcher._read_data()
                     docs.append(np.cumsum(np.asarray(matcher._data[0], np.int64)) + base)
                     matcher._read_weights()
-                    counts.append(np.asarray(matcher._weights, np.float64))
+                    counts.append(np.minimum(matcher._weights, COUNT_MAX).astype(np.float64))
                     matcher._next_block()
                 else:
                     docs.append(np.array([matcher.id() + base], np.int64))
-                    counts.append(np.array([matcher.weight()], np.float64))
+                    counts.append(np.array([min(matcher.weight(), COUNT_MAX)], np.float64))
                     matcher.next()
         if not docs:
             return np.empty(0, np.int64), np.empty(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import warnings
+from collections.abc import Collection
 from functools import lru_cache
 
 with warnings.catch_warnings():  # Whoosh is from 2016: its string literals warn on newer Pythons
@@ -25,20 +26,23 @@ STOP = frozenset(
     is isn't it its itself just let like me more most my myself no nor not now of off on
     once only or other our ours ourselves out over own please same she should shouldn't so
     some such tell than that the their theirs them themselves then there these they this
-    those through to too under until up us very was wasn't we were weren't what when where
-    which while who whom whose why will with won't would wouldn't you your yours yourself
-    yourselves s t d ll m re ve aber als am an auf aus bei bin bist das dass dein deine
-    dem den der des die du ein eine einen einer eines er es für hat hatte ich ihr im ist
-    ja kann mein meine mich mir mit nach nicht noch nur oder sich sie sind über um und uns
-    von war was wann warum wer wie wir wird wo zu zum zur al como con cuál cuándo cómo de
-    del dónde el ella en es esta este está la las lo los me mi para pero por que qué quién
-    se ser si sin su sus te tu tus un una uno y yo au aux avec ce ces cet cette dans de
-    des du elle est et il ils je la le les leur lui ma mais mes moi mon ne nous où par pas
-    pour qu quand que quel quelle qui sa ses son sur ta tes toi ton une vous aan dat de
-    die dit een en er het hij hoe ik in is je jij jouw maar met mij mijn naar niet om op
-    te van voor waar wat welke wie wij zij zijn""".split()
+    those through to too under until up very was wasn't we were weren't what when where
+    which while whom whose why with won't would wouldn't you your yours yourself
+    yourselves who s t d ll m re ve
+    aber als auch auf aus bei bist das dass dein deine der des du ein eine einen einem einer eines
+    er für ich ihr im ist ja kann mein meine mich mir nach nicht noch nur oder sich sie sind über um
+    und uns vom von wann warum wer wie wir wird wo zu zum zur
+    como con cuál cuándo cómo de del dónde el en es esta este está las lo los me mi para pero por
+    que qué quién se ser si sus te tu tus una y yo
+    au aux avec ce ces cet cette dans du elle est et il ils je le les leur lui ma mais mes moi ne
+    nous où pas qu quand quel quelle qui sa ses tes toi une vous
+    aan dat een ik je jij jouw maar mij mijn naar niet om op te voor waar wat welke wij zij
+    zijn""".split()
 )
-"""Words that say nothing about what a text is about: English in full, other languages in brief."""
+"""Words that say nothing about what a text is about: English in full, and of German, Spanish,
+French and Dutch what is no English word ("van", "son" and "die" are some)."""
+
+_CLITICS = frozenset("s t d ll m re ve".split())
 
 _IRREGULAR = """go went gone goes|buy bought|get got gotten|make made|take took taken
     give gave given|see saw seen|meet met|find found|feel felt|tell told|say said|think thought
@@ -70,28 +74,46 @@ _TIMES = re.compile(
     r"|\d{1,2}[:.]\d\d|[ap]m)\b"
 )
 
+_LONG = 60
+
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # Scripts written without spaces: every pair of neighbouring characters is a term.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
 
-def terms(text: str) -> list[str]:
-    """The terms of ``text``, in order, with repetitions; none where it has only stop words."""
+def terms(text: str, *, asked: bool = False) -> list[str]:
+    """The terms of ``text``, in order, with repetitions; none where it has only stop words.
+
+    Of scripts without spaces every character and every pair is one; where the text is ``asked``
+    for, only the pairs, or a character that stands alone.
+    """
     found = []
     for word in _WORD.findall(text.casefold().replace("’", "'")):
-        if word in STOP or ("'" in word and word.split("'")[0] in STOP):
+        if word in STOP:
             continue
-        if word.isascii():
-            found.append(_stem(word))
-            continue
-        word = _folded(word)
-        parts = _UNSPACED.findall(word)
-        for part in parts:
-            found += [part[i : i + 2] for i in range(len(part) - 1)] or [part]
-        rest = _UNSPACED.sub("", word) if parts else word
-        if rest:
-            found.append(_stem(rest))
+        for part in _parts(word) if "'" in word else (word,):
+            if part.isascii():
+                found.append(_stem(part))
+                continue
+            plain = folded(part)
+            runs = _UNSPACED.findall(plain)
+            for run in runs:
+                found += [run[i : i + 2] for i in range(len(run) - 1)]
+                if not asked or len(run) == 1:
+                    found += run
+            rest = _UNSPACED.sub("", plain) if runs else plain
+            if rest:
+                found.append(_stem(rest))
     return found
+
+
+def _parts(word: str) -> list[str]:
+    """What a word with an apostrophe is made of: it's, l'école, O'Brien, rock'n'roll."""
+    first, *others = word.split("'")
+    if others[-1] in _CLITICS:
+        return [] if first in STOP else [first]
+    rest = [part for part in others if part not in STOP]
+    return [word.replace("'", ""), *rest] if len(first) <= 2 else [first, *rest]
 
 
 def timed(text: str) -> bool:
@@ -101,22 +123,59 @@ def timed(text: str) -> bool:
 
 def query_terms(text: str) -> list[str]:
     """The distinct terms of a question."""
-    return list(dict.fromkeys(terms(text)))
+    return list(dict.fromkeys(terms(text, asked=True)))
 
 
-def spelled(text: str) -> dict[str, str]:
-    """The terms of ``text``, each with the word as it stands there."""
-    return {term: word for word in _WORD.findall(text) for term in query_terms(word)}
+def nowhere(text: str, known: Collection[str]) -> tuple[str, ...]:
+    """The words of ``text`` none of whose terms is known, as they stand there."""
+    found = []
+    for word in _WORD.findall(text):
+        made = query_terms(word)
+        if made and not any(term in known for term in made):
+            found.append(word)
+    return tuple(dict.fromkeys(found))
 
 
-def _folded(word: str) -> str:
+def excerpt(text: str, query: str, size: int) -> tuple[int, str]:
+    """About ``size`` characters of ``text`` with the most of the words of ``query`` in them.
+
+    The answer is where they begin, and the characters, with […] where something is left out.
+    """
+    if len(text) <= size:
+        return 0, text
+    wanted = set(query_terms(query))
+    places = [
+        (found.start(), term)
+        for found in _WORD.finditer(text)
+        for term in terms(found[0])
+        if term in wanted
+    ]
+    best, most = 0, 0
+    for number, (start, _) in enumerate(places):
+        here = {term for at, term in places[number:] if at - start < size * 3 // 4}
+        if len(here) > most:
+            best, most = start, len(here)
+    begin = max(0, min(best - size // 4, len(text) - size)) if best > size * 3 // 4 else 0
+    if begin:
+        begin = text.find(" ", begin, begin + 40) + 1 or begin
+    cut = text[begin : begin + size]
+    return begin, ("[…] " if begin else "") + cut + (" […]" if begin + size < len(text) else "")
+
+
+def folded(word: str) -> str:
     """Without accents, so that cafe finds café."""
     plain = unicodedata.normalize("NFKD", word)
     return "".join(c for c in plain if not unicodedata.combining(c))
 
 
+def unspaced(character: str) -> bool:
+    """Whether it belongs to a script that is written without spaces."""
+    return _UNSPACED.match(character) is not None
+
+
 @lru_cache(65_536)
 def _stem(word: str) -> str:
+    if len(word) > _LONG:  # no word, and the stemmer would take its time over it
+        return word[:_LONG]
     # Not whoosh.lang.porter: its "running" is "runn", which no "run" finds.
-    word = word.split("'")[0]
     return str(_STEMMER.stem(_BASE.get(word, word))) or word

@@ -52,6 +52,7 @@ class SearchCall(Protocol):
         all_tags: bool = ...,
         since: datetime | None = ...,
         until: datetime | None = ...,
+        distinct: bool = ...,
     ) -> Answer:
         """Find things; see ``Agent.search``."""
         ...

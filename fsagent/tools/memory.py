@@ -155,7 +155,7 @@ def archival_memory_search(
     end_datetime: str | None = None,
     page: int = 0,
 ) -> str:
-    """Search the notes in archival memory by their words.
+    """Search the notes in archival memory. Names and times like "last week" count, too.
 
     Args:
         query: What to look for; a "phrase" in quotes must appear. Empty: the newest notes.
@@ -171,6 +171,7 @@ def archival_memory_search(
         query,
         limit=limit,
         offset=limit * _between(page, 0, 1000),
+        distinct=True,
         kinds=("note",),
         tags=tuple(tags or ()),
         all_tags=tag_match_mode == "all",
@@ -190,7 +191,7 @@ def conversation_search(
     end_date: str | None = None,
     page: int = 0,
 ) -> str:
-    """Search everything said in earlier conversations, by words, speaker and date.
+    """Search everything said in earlier conversations. Names and times like "last week" count, too.
 
     Args:
         query: What to look for; a "phrase" in quotes must appear. Empty: the newest messages.
@@ -205,6 +206,7 @@ def conversation_search(
         query or "",
         limit=limit,
         offset=limit * _between(page, 0, 1000),
+        distinct=True,
         kinds=("record",),
         roles=tuple(roles or ("user", "assistant")),
         since=_day(start_date, "start_date", ctx.zone, end=False),
@@ -286,22 +288,24 @@ def _results(ctx: ToolContext, answer: Answer, query: str, what: str, page: int)
             words = ", ".join(answer.unknown[:10])
             return f"No {what} found{about}: nothing holds the words {words}. Try other words."
         return f"No {what} found{about}. Try other, less common words, or fewer filters."
-    shown = [_result(ctx, i, hit) for i, hit in enumerate(answer.hits, 1)]
+    shown = [_result(ctx, i, hit, query) for i, hit in enumerate(answer.hits, 1)]
     if answer.unknown:
         shown.append(f"(Nothing holds the words: {', '.join(answer.unknown[:10])}.)")
     if answer.more:
-        shown.append(f"(There is more: page={page + 1}.)")
+        shown.append(f"(There is more: page={max(page, 0) + 1}.)")
     return "\n\n".join(shown)
 
 
-def _result(ctx: ToolContext, number: int, hit: Hit) -> str:
+def _result(ctx: ToolContext, number: int, hit: Hit, query: str) -> str:
+    from fsagent.index.words import excerpt  # here: no turn without a search waits for it
+
     doc = hit.doc
     when = moment(doc.ts)
     parts = [ago(when, ctx.now, ctx.zone)] if when else []
     parts += [doc.name or doc.role, doc.id] if doc.kind == "record" else [f"note {doc.id}"]
     parts += [f"tags: {', '.join(doc.tags)}"] if doc.tags else []
     parts += [f"under: {doc.title}"] if doc.title else []
-    lines = [f"{number}. {' · '.join(parts)}", _cut(doc.text, _SHOWN)]
+    lines = [f"{number}. {' · '.join(parts)}", excerpt(doc.text, query, _SHOWN)[1]]
     if hit.before:
         lines.insert(1, f"   before: {_beside(hit.before)}")
     if hit.after:
@@ -314,16 +318,12 @@ def _beside(doc: Doc) -> str:
     return who + one_line(doc.text, _BESIDE)
 
 
-def _cut(text: str, size: int) -> str:
-    return text if len(text) <= size else text[:size] + " […]"
-
-
 def ago(when: datetime, now: datetime, zone: ZoneInfo) -> str:
     """A time as people say it: the date in the agent's zone, and how long ago that was."""
     days = (now.astimezone(zone).date() - when.astimezone(zone).date()).days
     date = f"{when.astimezone(zone):%Y-%m-%d %H:%M}"
     if days < 1:
-        return f"{date} (today)"
+        return f"{date} (today)" if days == 0 else date
     for size, unit in ((365, "year"), (30, "month"), (7, "week"), (1, "day")):
         if days >= size:
             count = days // size
