@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -298,3 +299,142 @@ def test_an_update_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert WhooshIndex(tmp_path).meta() is None
     assert index.update((), (), Meta("c"))
     assert WhooshIndex(tmp_path).meta() == Meta("c")
+
+
+# ── what was wrong once ───────────────────────────────────────────────────────────────────────
+
+
+def small(home: Path, files: dict[str, str]) -> tuple[Repo, Layered]:
+    """A repository with these files, and an index that followed it."""
+    root = home / "agent"
+    if not root.exists():
+        root.mkdir()
+        Repo.init(root)
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    command = ["git", "-c", "user.name=T", "-c", "user.email=t@x", "-C", str(root)]
+    subprocess.run([*command, "add", "-A"], check=True)
+    subprocess.run([*command, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    repo = Repo(root)
+    index = Layered(WhooshIndex(home / f"index-{time.monotonic_ns()}"), 0)
+    follow(index, repo)
+    return repo, index
+
+
+def test_an_update_while_flush_runs_is_not_lost(tmp_path: Path) -> None:
+    repo, index = small(tmp_path, {f"archival/{n}.md": f"tea number {n}" for n in range(60)})
+    old = repo.head()
+    update = WhooshIndex.update
+    raced: list[bool] = []
+
+    def slow(self: WhooshIndex, *arguments: Any, **more: Any) -> bool:
+        done = update(self, *arguments, **more)
+        if not raced:  # a search comes in between, after all notes but one are gone
+            raced.append(True)
+            for n in range(1, 60):
+                (repo.root / f"archival/{n}.md").unlink()
+            small(tmp_path, {})
+            follow(index, repo)
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhooshIndex, "update", slow)
+        index.flush()
+    follow(index, repo)
+    assert repo.head() != old
+    assert len(find(index, Query("tea", limit=100)).hits) == 1
+    index.flush()
+    assert len(index) == 1
+
+
+def test_an_update_that_breaks_off_changes_nothing(tmp_path: Path) -> None:
+    repo, index = small(tmp_path, {"archival/a.md": "green tea", "archival/b.md": "red tea"})
+    entries = list(index.entries())
+
+    def broken() -> Iterator[Any]:
+        yield entries[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index.update((), broken(), Meta("elsewhere"))
+    assert index.meta() != Meta("elsewhere")
+    follow(index, repo)
+    assert len(find(index, Query("tea")).hits) == 2
+
+
+def test_files_of_the_same_bytes_are_all_found(tmp_path: Path) -> None:
+    line = json.dumps({"id": "r", "role": "user", "content": "tea"})
+    files = {"core/human.md": "tea", "archival/n.md": "tea", "recall/a.jsonl": line}
+    _, index = small(tmp_path, files | {"archival/line.md": line})
+    assert len(find(index, Query("tea", limit=9)).hits) == 4
+
+
+def test_a_note_that_is_called_like_its_file_keeps_its_id(tmp_path: Path) -> None:
+    repo, index = small(tmp_path, {"archival/n1.md": "---\nid: n1\n---\ntea"})
+    (repo.root / "archival/n1.md").rename(repo.root / "archival/tea.md")
+    _, fresh = small(tmp_path, {})
+    follow(index, repo)
+    assert find(index, Query("tea")).hits == find(fresh, Query("tea")).hits
+    assert find(index, Query("tea")).hits[0].doc.id == "n1"
+
+
+def test_counts_are_the_same_in_every_index(tmp_path: Path) -> None:
+    _, index = small(tmp_path, {"archival/a.md": "tea " * 1000, "archival/b.md": "tea cup"})
+    before = find(index, Query("tea cup")).hits
+    index.flush()
+    assert find(index, Query("tea cup")).hits == before
+
+
+def test_a_disk_that_is_full_leaves_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsagent.index import layered
+
+    def full(*_: Any, **__: Any) -> bool:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(layered, "SMALL", 3)
+    monkeypatch.setattr(WhooshIndex, "update", full)
+    _, index = small(tmp_path, {f"archival/{n}.md": f"tea {n}" for n in range(9)})
+    assert len(find(index, Query("tea", limit=20)).hits) == 9
+    index.close()
+
+
+def test_the_cache_may_go_while_it_is_used(tmp_path: Path) -> None:
+    repo, index = small(tmp_path, {"archival/a.md": "tea"})
+    index.flush()
+    for folder in tmp_path.glob("index-*"):
+        shutil.rmtree(folder)
+    index.clear()
+    follow(index, repo)
+    index.flush()
+    assert len(find(index, Query("tea")).hits) == 1
+
+
+def test_a_branch_without_a_commit_has_no_answers(sarah: Agent) -> None:
+    sarah.notes.add("green tea")
+    assert sarah.search("tea").hits
+    subprocess.run(["git", "-C", sarah.root, "checkout", "-q", "--orphan", "new"], check=True)
+    answer = sarah.search("tea")
+    assert (answer.commit, answer.hits) == (None, ())
+
+
+def test_threads_read_packed_objects(sarah: Agent) -> None:
+    blobs = {}
+    for n in range(20):
+        note = sarah.notes.add(f"tea {n}")
+        blobs[n] = sarah.store.repo.files("HEAD", [note.path])[note.path].oid
+    subprocess.run(["git", "-C", sarah.root, "gc", "-q"], check=True)
+    wrong: list[int] = []
+
+    def read() -> None:
+        for _ in range(10):
+            for n, blob in blobs.items():
+                if f"tea {n}\n".encode() not in sarah.store.repo.read(blob):
+                    wrong.append(n)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

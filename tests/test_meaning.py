@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,3 +113,26 @@ def test_many_new_texts_do_not_hold_up_a_search(
     monkeypatch.setattr(meaning, "BUDGET", 60.0)
     assert agent.search("physician appointment").unread == 0
     assert found(agent, "physician appointment")
+
+
+def test_processes_share_the_file_of_vectors(tmp_path: Path) -> None:
+    first, second = Vectors(tmp_path), Vectors(tmp_path)
+    made = np.ones((1, SIZE), np.float32)
+    opened = open
+
+    def late(*arguments: Any) -> Any:
+        file = opened(*arguments)
+        if not second_wrote:  # another process writes between opening and locking
+            second_wrote.append(True)
+            second.add([2], made)
+        return file
+
+    second_wrote: list[bool] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.open", late)
+        first.add([1], made)
+    assert not Vectors(tmp_path).missing(np.array([1, 2])).any()
+
+
+def test_half_a_character_is_no_error(agent: Agent) -> None:
+    assert agent.search("tyres \ud83d").hits

@@ -12,6 +12,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from fsagent import Agent
+from fsagent.errors import SearchError
 from fsagent.index.bm25 import BM25, idf
 from fsagent.index.dates import Span, span_of
 from fsagent.index.entries import analysed, chunks, docs_of
@@ -298,3 +299,68 @@ def test_memory_replaces_a_doc_of_the_same_key() -> None:
     memory = Memory([first, second])
     assert len(memory) == 1
     assert memory.stats(["tea", "cat"]).holding == {"tea": 0, "cat": 1}
+
+
+def test_phrases_do_not_mind_accents_apostrophes_and_spaces() -> None:
+    docs = talk(("A", "Ada’s  cat"), ("B", "un café, ici"), ("C", "我们的猫在这里"), ("D", "to be"))
+    assert ask(docs, '"ada\'s cat"') == ["Ada’s  cat"]
+    assert ask(docs, '"un cafe"') == ["un café, ici"]
+    assert ask(docs, '"猫"') == ["我们的猫在这里"]
+    assert ask(docs, '"to be" kettle') == ["to be"]
+
+
+def test_what_was_said_twice_is_shown_once_where_that_is_asked() -> None:
+    docs = talk(("A", "green tea"), ("A", "Green  tea"), ("A", "red tea"))
+    assert len(ask(docs, "tea")) == 3
+    assert sorted(ask(docs, "tea", distinct=True)) == ["green tea", "red tea"]
+
+
+def test_a_long_text_is_shown_where_it_matches() -> None:
+    text = "filler words here " * 100 + "the okapi sleeps " + "more filler text " * 100
+    begin, shown = excerpt(text, "where does the okapi sleep?", 200)
+    assert "okapi sleeps" in shown
+    assert shown.startswith("[…] ")
+    assert text[begin:].startswith(shown[4:20])
+    assert excerpt("short", "x", 100) == (0, "short")
+
+
+def test_words_of_a_date_are_not_called_missing() -> None:
+    docs = talk(("Ada", "green tea"), day="2023-07-03")
+    found = find(Index(docs), Query("what tea on 3 July 2023? zebra", now=NOW))
+    assert found.unknown == ("zebra",)
+    assert find(Index(docs), Query("tea on 3 July", now=NOW)).hits[0].signals["date"] > 0
+
+
+def test_a_copied_line_begins_a_session_of_its_own() -> None:
+    at = "2026-11-21T{}:00Z".format
+    data = segment(
+        {"id": "a", "ts": at("10:00"), "content": "1"},
+        {"id": "b", "ts": at("10:01"), "content": "2"},
+        {"id": "a", "ts": at("12:00"), "content": "1"},
+        {"id": "c", "ts": at("12:01"), "content": "3"},
+    )
+    docs = docs_of("recall/2026/11/x.jsonl", data)
+    assert len({(doc.session, doc.place) for doc in docs}) == len(docs) == 3
+
+
+def test_a_note_stands_for_what_is_not_beside_it(make: Callable[..., Agent]) -> None:
+    agent = make("Lentils it is.", "I will remember that.")
+    agent.notes.add("# Lentil soup\nLentils, onions, cumin.")
+    agent.chat("We had soup yesterday, was it lentil?")
+    agent.chat("My sister is called Carla.")
+    assert agent.search("lentil soup").hits[0].doc.kind == "note"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"limit": 0},
+        {"offset": -1},
+        {"kinds": ("notes",)},
+        {"kinds": "note"},
+        {"since": "2026-01-01"},
+    ],
+)
+def test_wrong_arguments_are_named(make: Callable[..., Agent], wrong: dict[str, object]) -> None:
+    with pytest.raises(SearchError):
+        make().search("tea", **wrong)  # type: ignore[arg-type]
