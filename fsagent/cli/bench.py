@@ -107,8 +107,10 @@ def recall(
         for name, (low, high) in found["interval"].items()
     )
     click.echo(f"\n95 % intervals: {', '.join(spans)}")
+    meaning = "words and meaning" if found["config"]["embed"] else "words alone"
     click.echo(
-        f"without result: {found['empty']}; dropped evidence: {found['dropped_evidence']}; "
+        f"ranked by {meaning}; without result: {found['empty']}; "
+        f"dropped evidence: {found['dropped_evidence']}; "
         f"queries a second: {found['queries_per_s']}; "
         f"tokens an answer: {found['tokens_per_answer']}"
     )
