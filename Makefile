@@ -1,5 +1,6 @@
 # make chat        talk to a fresh agent, with a small model that runs on this machine
 # make test        lint, types and all tests
+# make test-slow   the tests that take minutes; every night
 # make test-model  the embedded model's own suite: fetches its weights, takes a while
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL = help
-.PHONY: help chat test test-model clean
+.PHONY: help chat test test-slow test-model clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -48,6 +49,9 @@ test: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto
+
+test-slow: $(VENV)/dev
+	$(BIN)/python -m pytest -n auto -m slow
 
 test-model: $(VENV)/dev $(VENV)/local
 	@$(BIN)/fsagent model pull
