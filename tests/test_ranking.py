@@ -364,3 +364,12 @@ def test_a_note_stands_for_what_is_not_beside_it(make: Callable[..., Agent]) -> 
 def test_wrong_arguments_are_named(make: Callable[..., Agent], wrong: dict[str, object]) -> None:
     with pytest.raises(SearchError):
         make().search("tea", **wrong)  # type: ignore[arg-type]
+
+
+def test_a_note_of_many_chunks_does_not_hide_the_others(make: Callable[..., Agent]) -> None:
+    agent = make()
+    agent.notes.add("\n".join(f"# Tea {n}\ngreen tea" for n in range(300)))
+    for n in range(3):
+        agent.notes.add(f"green tea and a longer text about something else, number {n}")
+    assert len(agent.search("green tea", kinds=("note",)).hits) == 4
+    assert len(agent.search("", kinds=("note",)).hits) == 4

@@ -72,6 +72,26 @@ def find(
     """The docs that answer ``query``. Ties go by id. With ``meaning``, that counts as well."""
     question, ask, unknown = understood(index, query)
     end = query.offset + query.limit
+    while True:
+        hits, whole = _ranked(index, query, question, ask, meaning, weights)
+        # Many chunks may be of one note: then the next hundreds are looked at, too.
+        if len(hits) > end or whole:
+            break
+        ask = replace(ask, size=10 * ask.size)
+    shown = _neighbours(index, hits[query.offset : end], ask)
+    return Found(tuple(shown), unknown, len(hits) > end)
+
+
+def _ranked(
+    index: Index,
+    query: Query,
+    question: Question,
+    ask: Ask,
+    meaning: Meaning | None,
+    weights: Weights,
+) -> tuple[list[Hit], bool]:
+    """The hits, one more than is asked for; and whether there are no more candidates for others."""
+    end = query.offset + query.limit
     signals: Mapping[str, Array] = {}
     only_common = bool(question.phrases) and not ask.words
     if not any(map(str.isalnum, query.text)) or only_common:
@@ -83,6 +103,7 @@ def find(
         scores, signals = rank(pool, ask, question, query.zone, near, weights)
     found: list[Hit] = []
     seen: set[str] = set()
+    again = 0
     order = np.argsort(-scores, kind="stable")
     order = order[pool.allowed[order] & ((scores[order] > 0) | (not ask.words))]
     at = 0
@@ -104,12 +125,12 @@ def find(
             # A note is one answer, by the best of its chunks.
             same = hit.doc.blob if hit.doc.kind == "note" else _plain(hit.doc.text)
             if same in seen and (hit.doc.kind == "note" or query.distinct):
+                again += 1
                 continue
             seen.add(same)
             found.append(hit)
         at = upto
-    shown = _neighbours(index, found[query.offset : end], ask)
-    return Found(tuple(shown), unknown, len(found) > end)
+    return found, not again or len(pool.rows) < ask.size
 
 
 def understood(index: Index, query: Query) -> tuple[Question, Ask, tuple[str, ...]]:

@@ -7,7 +7,6 @@ what is stored of each. So the order of the hits is that of every other index.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import pickle
 import shutil
@@ -16,7 +15,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -29,6 +28,7 @@ from tantivy import Document, FieldType, Occur, Query, Searcher
 from fsagent.index import Meta
 from fsagent.index.bm25 import COUNT_MAX, Array, saturated
 from fsagent.index.entries import RECIPE, Entry
+from fsagent.index.lock import writing
 from fsagent.index.pool import KINDS, ROW, Ask, Limits, Pool, Stats, best, hashed, plain
 from fsagent.records import Doc
 
@@ -119,7 +119,7 @@ class TantivyIndex:
         self, put: Iterable[Entry], drop: Iterable[Entry], meta: Meta, *, wait: bool = True
     ) -> bool:
         """See ``Index.update``."""
-        with self._alone(wait) as mine:
+        with nullcontext(True) if self._ram else writing(self._folder, wait) as mine:
             if not mine:
                 return False
             before = self._open()
@@ -277,21 +277,6 @@ class TantivyIndex:
             if entry.name != "lock":
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         return tantivy.Index(_schema(), str(self._folder), reuse=False)
-
-    @contextmanager
-    def _alone(self, wait: bool) -> Iterator[bool]:
-        """Hold the writer's lock. It frees itself when the process ends, however it ends."""
-        if self._ram:
-            yield True
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it
-        with open(self._folder / "lock", "ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
 
 
 class _Snapshot:

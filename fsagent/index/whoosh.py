@@ -9,7 +9,6 @@ blocks rather than one by one, with weights that count living docs only.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import pickle
 import shutil
@@ -17,7 +16,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import numpy as np
 from fsagent.index import Meta
 from fsagent.index.bm25 import COUNT_MAX, Array, saturated
 from fsagent.index.entries import RECIPE, Entry
+from fsagent.index.lock import writing
 from fsagent.index.pool import ROW, Ask, Limits, Pool, Stats, best, plain
 from fsagent.records import Doc
 
@@ -47,24 +47,16 @@ _PATIENCE = 0.5
 """Seconds to try again while a merge in another process removes files that are being opened."""
 
 
-class _Terms(Composable):  # type: ignore[misc]  # it comes without types
-    """Takes terms apart that were joined by spaces. At module level: schemas are pickled."""
+class _Parts(Composable):  # type: ignore[misc]  # it comes without types
+    """Takes apart what was joined by a separator. At module level: schemas are pickled."""
+
+    def __init__(self, separator: str) -> None:
+        self.separator = separator
 
     def __call__(self, value: str, **kwargs: Any) -> Iterator[Token]:
         token = Token(positions=False, chars=False, **kwargs)
         token.boost = 1.0
-        for text in value.split(" "):
-            token.text = text
-            yield token
-
-
-class _Lines(Composable):  # type: ignore[misc]  # it comes without types
-    """Takes values apart that were joined by line ends."""
-
-    def __call__(self, value: str, **kwargs: Any) -> Iterator[Token]:
-        token = Token(positions=False, chars=False, **kwargs)
-        token.boost = 1.0
-        for text in value.split("\n"):
+        for text in value.split(self.separator):
             token.text = text
             yield token
 
@@ -76,8 +68,8 @@ def _schema() -> fields.Schema:
         doc=fields.STORED,
         terms=fields.STORED,
         name=fields.ID,
-        tag=fields.TEXT(analyzer=_Lines(), phrase=False),
-        body=fields.TEXT(analyzer=_Terms(), phrase=False),
+        tag=fields.TEXT(analyzer=_Parts("\n"), phrase=False),
+        body=fields.TEXT(analyzer=_Parts(" "), phrase=False),
     )
 
 
@@ -111,7 +103,7 @@ class WhooshIndex:
         self, put: Iterable[Entry], drop: Iterable[Entry], meta: Meta, *, wait: bool = True
     ) -> bool:
         """See ``Index.update``."""
-        with self._alone(wait) as mine:
+        with nullcontext(True) if self._ram else writing(self._folder, wait) as mine:
             if not mine:
                 return False
             before = self._open()
@@ -274,21 +266,6 @@ class WhooshIndex:
             if entry.name != "lock":
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         return index.create_in(self._folder, _schema())
-
-    @contextmanager
-    def _alone(self, wait: bool) -> Iterator[bool]:
-        """Hold the writer's lock. It frees itself when the process ends, however it ends."""
-        if self._ram:
-            yield True
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it
-        with open(self._folder / "lock", "ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
 
 
 class _Snapshot:
