@@ -59,6 +59,7 @@ class Store:
         self.clock = clock or Clock()
         self.repo = Repo(self.root)
         self.warnings: list[str] = []
+        self._config: tuple[bytes, AgentConfig | None] = (b"", None)
         self._private = self.repo.git_dir / "fsagent"
         self.live: dict[str, set[str]] = {}
         """Ids of the records that this process appended and no commit holds yet, by segment."""
@@ -68,7 +69,12 @@ class Store:
     @property
     def config(self) -> AgentConfig:
         """agent.yaml as it stands now."""
-        return parse_config(self.read("agent.yaml"))
+        data = self.read("agent.yaml")
+        seen, config = self._config
+        if seen != data or config is None:
+            config = parse_config(data)
+            self._config = data, config
+        return config
 
     @property
     def author(self) -> Person:

@@ -123,11 +123,12 @@ def _ranked(
         hits.sort(key=lambda item: (item[0], *_place(_at_home(index, item[1].doc))))
         for _, hit in hits:
             # A note is one answer, by the best of its chunks.
-            same = hit.doc.blob if hit.doc.kind == "note" else _plain(hit.doc.text)
-            if same in seen and (hit.doc.kind == "note" or query.distinct):
-                again += 1
-                continue
-            seen.add(same)
+            if hit.doc.kind == "note" or query.distinct:
+                same = hit.doc.blob if hit.doc.kind == "note" else _plain(hit.doc.text)
+                if same in seen:
+                    again += 1
+                    continue
+                seen.add(same)
             found.append(hit)
         at = upto
     return found, not again or len(pool.rows) < ask.size

@@ -164,6 +164,8 @@ def excerpt(text: str, query: str, size: int) -> tuple[int, str]:
 
 def folded(word: str) -> str:
     """Without accents, so that cafe finds café."""
+    if word.isascii():
+        return word
     plain = unicodedata.normalize("NFKD", word)
     return "".join(c for c in plain if not unicodedata.combining(c))
 
