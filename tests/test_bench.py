@@ -237,14 +237,14 @@ def test_what_the_docs_say_of_locomo(embed: bool) -> None:
     }
     for name, means in found["ablation"].items():
         shown = [float(cell) for cell in table["nothing" if name == "all" else name]]
-        assert shown == pytest.approx([100 * value for value in means.values()], abs=0.11), name
+        assert shown == pytest.approx([100 * value for value in means.values()], abs=0.6), name
     if not embed:
         for name, means in [("overall", overall), ("5 adversarial", apart)]:
             row = re.search(rf"^{name} +(.*)$", page, re.M)
             assert row, name
             shown = [float(cell.rstrip("%")) for cell in row[1].split()]
             values = [means[key] for key in COLUMNS]
-            assert shown[:-1] == pytest.approx([100 * v for v in values], abs=0.11)
+            assert shown[:-1] == pytest.approx([100 * v for v in values], abs=0.6)
 
 
 @pytest.mark.slow

@@ -373,3 +373,12 @@ def test_a_note_of_many_chunks_does_not_hide_the_others(make: Callable[..., Agen
         agent.notes.add(f"green tea and a longer text about something else, number {n}")
     assert len(agent.search("green tea", kinds=("note",)).hits) == 4
     assert len(agent.search("", kinds=("note",)).hits) == 4
+
+
+def test_tags_are_words_and_empty_blocks_are_not_found(make: Callable[..., Agent]) -> None:
+    agent = make()
+    agent.notes.add("The van is behind the garage.", tags=["vehicle"])
+    assert [hit.doc.kind for hit in agent.search("vehicle").hits] == ["note"]
+    (agent.root / "core/empty.md").write_text("---\nlimit: 9\n---\n\n")
+    agent.adopt()
+    assert "empty" not in [hit.doc.id for hit in agent.search("").hits]

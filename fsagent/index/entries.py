@@ -21,7 +21,7 @@ from fsagent.index.words import terms, timed
 from fsagent.layout import is_agents
 from fsagent.records import Doc
 
-RECIPE = "6"
+RECIPE = "7"
 """Raised whenever docs or terms are made differently: an index of another recipe is rebuilt."""
 
 SEARCHED = ("core", "archival", "recall")
@@ -64,7 +64,7 @@ def key(doc: Doc) -> int:
 
 def analysed(doc: Doc) -> Entry:
     """The doc with its terms and its row."""
-    words = terms(f"{doc.title}\n{doc.text}" if doc.title else doc.text)
+    words = terms("\n".join((doc.title, *doc.tags, doc.text)))
     when = moment(doc.ts)
     number = key(doc)
     values = {
@@ -100,6 +100,8 @@ def docs_of(path: str, data: bytes, blob: str = "") -> list[Doc]:
     page = parse_page(data)
     if path.startswith("core/"):
         block = parse_block(path, page)
+        if not block.text.strip():
+            return []
         doc = Doc(block.label, "block", path, page.value_line, block.text)
         return [replace(doc, blob=blob, session=path)]
     note = parse_note(path, page)
