@@ -31,7 +31,6 @@ from fsagent.index.pool import Ask, Limits
 from fsagent.index.words import query_terms
 from fsagent.records import Doc
 
-SIZES = (1_000, 10_000, 100_000)
 SMALLEST = 10
 """With fewer docs there is nothing to measure."""
 BASE = "SQLite FTS5"

@@ -34,11 +34,11 @@ _DAY_MONTH = re.compile(
     rf"\b(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTH})\b"
     rf"|\b({_MONTH})\.? (\d{{1,2}})(?:st|nd|rd|th)?\b"
 )
-_OTHER_WORDS = {"may", "march", "mar", "jan", "dec", "sep"}  # as verbs, names, or short for others
+_OTHERWORDS = {"may", "march", "mar", "jan", "dec", "sep"}  # as verbs, names, or short for others
 _ONLY_MONTH = re.compile(
-    rf"\b({'|'.join(sorted(_NUMBER.keys() - _OTHER_WORDS, key=len, reverse=True))})\b"
-    rf"|\b(?:in|of|during|since|last|this|early|late|mid|by|until) ({'|'.join(_OTHER_WORDS)})\b"
-    rf"|\b({'|'.join(_OTHER_WORDS)}),? (?:19|20)\d\d"
+    rf"\b({'|'.join(sorted(_NUMBER.keys() - _OTHERWORDS, key=len, reverse=True))})\b"
+    rf"|\b(?:in|of|during|since|last|this|early|late|mid|by|until) ({'|'.join(_OTHERWORDS)})\b"
+    rf"|\b({'|'.join(_OTHERWORDS)}),? (?:19|20)\d\d"
 )
 _COUNT = r"(\d{1,3}|a|an|one|two|three|four|five|six|seven|ten)"
 _AGO = re.compile(rf"\b{_COUNT} (day|week|month|year)s? ago\b")
@@ -46,7 +46,7 @@ _PAST = re.compile(rf"\b(?:last|past) {_COUNT} (day|week|month|year)s?\b")
 _COUNTS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _COUNTS |= {"seven": 7, "ten": 10}
 _SIZE = {"day": 1, "week": 7, "month": 30, "year": 365}
-_WORDS = re.compile(r"[^\W_]+")
+WORDS = re.compile(r"[^\W_]+")
 
 
 def span_of(text: str, today: date | None, newest: date | None = None) -> Span | None:
@@ -111,7 +111,7 @@ def _month_end(day: date) -> date:
 
 def _relative(text: str, today: date) -> Span | None:
     one = timedelta(days=1)
-    asked = set(_WORDS.findall(text))
+    asked = set(WORDS.findall(text))
     if "today" in asked:
         return Span(today, today)
     if "yesterday" in asked:

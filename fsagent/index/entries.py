@@ -191,10 +191,9 @@ def chunks(text: str) -> Iterator[tuple[int, str, str]]:
             part, start, size = [], number, 0
             if heading:
                 titles = [one for one in titles if one[0] < len(heading[1])]
-                above = " > ".join(title for _, title in titles)
+            above = " > ".join(title for _, title in titles)
+            if heading:
                 titles.append((len(heading[1]), heading[2]))
-            else:
-                above = " > ".join(title for _, title in titles)
         if part or line.strip():
             part.append(line)
             size += len(line) + 1

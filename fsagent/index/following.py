@@ -49,9 +49,7 @@ def _notes(
     for blob in gone.keys() | come.keys():
         first = _first(index, blob)
         known = moved.get(blob) or ([first.path] if first else [])
-        paths = sorted(
-            (set(known) | gone.get(blob, set())) - gone.get(blob, set()) | come.get(blob, set())
-        )
+        paths = sorted(set(known) - gone.get(blob, set()) | come.get(blob, set()))
         if first and not paths:
             drop += _docs(repo, first.path, blob)
         if paths and not first:

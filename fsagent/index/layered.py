@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fsagent.index import Index, Meta, Persistent
-from fsagent.index.bm25 import Array, saturated
+from fsagent.index.bm25 import Array
 from fsagent.index.entries import Entry
 from fsagent.index.memory import Memory
 from fsagent.index.pool import Ask, Pool, Stats, best, plain
@@ -153,14 +153,7 @@ class Layered:
         if len(self._tail):
             pools.append(self._tail.candidates(ask))
         pool = Pool.join(pools)
-        if ask.words:
-            lengths = pool.rows["length"].astype(np.float64)[:, None]
-            scores = saturated(pool.counts, lengths, ask.average) @ np.asarray(ask.weights)
-        else:
-            scores = pool.rows["time"] - pool.rows["time"].min(initial=0) + 1.0
-        kept = np.zeros(len(pool.rows), bool)
-        kept[best(scores, pool.rows["key"], ask.size)] = True
-        return pool.where(kept)
+        return pool.where(np.sort(best(pool.scores(ask), pool.rows["key"], ask.size)))
 
     def at(self, slots: Iterable[tuple[int, int]], ask: Ask) -> Pool:
         """See ``Index.at``."""
@@ -195,9 +188,7 @@ class Layered:
         if self._full:
             return np.concatenate([self._full.rows(), self._tail.rows()])
         base = self._base.rows()
-        hidden = np.fromiter(chain(self._gone, self._pending), np.int64)
-        base = base[~np.isin(base["key"], hidden)] if len(hidden) else base
-        return np.concatenate([base, self._fresh.rows(), self._tail.rows()])
+        return np.concatenate([base[self._seen(base)], self._fresh.rows(), self._tail.rows()])
 
     def speakers(self) -> Counter[str]:
         """See ``Index.speakers``."""
@@ -300,7 +291,9 @@ class Layered:
 
     def _alive(self, pool: Pool) -> Pool:
         """Without the docs that are gone, or that memory holds a newer form of."""
-        if not self._gone and not self._pending:
-            return pool
+        return pool.where(self._seen(pool.rows))
+
+    def _seen(self, rows: Array) -> Array:
         hidden = np.fromiter(chain(self._gone, self._pending), np.int64)
-        return pool.where(~np.isin(pool.rows["key"], hidden))
+        seen: Array = ~np.isin(rows["key"], hidden)
+        return seen

@@ -156,6 +156,7 @@ class Meaning:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._seen: object = None
+        self._query: tuple[str | None, Array] = None, np.empty(0)
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -193,12 +194,18 @@ class Meaning:
         self._seen = state
         return 0
 
+    def _asked(self, query: str) -> Array:
+        """The vector of a query, which a search needs twice."""
+        if self._query[0] != query:
+            self._query = query, self._encoder.encode(query)
+        return self._query[1]
+
     def nearest(self, index: Index, query: str) -> Array:
         """The rows whose docs come nearest to the query, where they are not too many."""
         rows = index.rows()
         if len(rows) > COMPARED:
             return rows[:0]
-        near = self._vectors.of(rows["text"]) @ self._encoder.encode(query)
+        near = self._vectors.of(rows["text"]) @ self._asked(query)
         near[near < NEAR] = 0.0
         nearest: Array = rows[best(near, rows["key"], CANDIDATES)]
         return nearest
@@ -215,7 +222,7 @@ class Meaning:
             where = steps[step]
             whole += BESIDE * np.where((where >= 0)[:, None], own[where], 0.0)
         whole /= np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), 1e-9)
-        near: Array = whole @ self._encoder.encode(query)
+        near: Array = whole @ self._asked(query)
         spread = float(near.std())
         return (near - near.mean()) / spread if spread > 1e-9 else np.zeros(len(near))
 

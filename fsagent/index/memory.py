@@ -12,11 +12,11 @@ import numpy as np
 
 from fsagent.index.bm25 import BM25, Array
 from fsagent.index.entries import Entry
-from fsagent.index.pool import ROW, Ask, Limits, Pool, Stats, best
+from fsagent.index.pool import ROW, Ask, Limits, Pool, Stats, best, filed, newest
 
 
 class Memory:
-    """Array and postings of docs; the docs themselves are elsewhere."""
+    """Rows and postings of docs; the docs themselves are elsewhere."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._bm25 = BM25()
@@ -42,7 +42,7 @@ class Memory:
         self._number[entry.key] = number
         self._slots[int(entry.row["session"]), entry.doc.place] = number
         for tag in entry.doc.tags:
-            self._tags.setdefault(tag.casefold().strip(), set()).add(number)
+            self._tags.setdefault(filed(tag), set()).add(number)
         self.size += 400 + 5 * len(entry.terms)
 
     def remove(self, key: int) -> None:
@@ -67,7 +67,7 @@ class Memory:
         if ask.words:
             scores = self._bm25.weighted(ask.words, ask.weights, ask.average)
         else:
-            scores = rows["time"] - rows["time"].min(initial=0) + 1.0  # the newest
+            scores = newest(rows)
         scores[~allowed] = 0.0
         found = best(scores, rows["key"], ask.size)
         return Pool(rows[found], self._counts(ask.words, found), np.ones(len(found), bool))
@@ -90,7 +90,7 @@ class Memory:
     def _allowed(self, rows: Array, limits: Limits) -> Array:
         allowed: Array = limits.pass_rows(rows) & ~self._bm25.dead
         if limits.tags:
-            sets = [self._tags.get(tag.casefold().strip(), set()) for tag in limits.tags]
+            sets = [self._tags.get(filed(tag), set()) for tag in limits.tags]
             tagged = set.intersection(*sets) if limits.all_tags else set().union(*sets)
             allowed &= np.isin(np.arange(len(rows)), list(tagged))
         for word in limits.words:

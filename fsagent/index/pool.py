@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fsagent.index.bm25 import Array, idf
+from fsagent.index.bm25 import Array, idf, saturated
 
 KINDS = ("record", "note", "block")
 
@@ -121,7 +121,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Pool:
-    """Array; for each, how often it holds each word asked for, and whether it may be an answer."""
+    """Rows; for each, how often it holds each word asked for, and whether it may be an answer."""
 
     rows: Array
     counts: Array
@@ -141,9 +141,28 @@ class Pool:
         allowed = np.concatenate([pool.allowed for pool in pools])
         return cls(rows[first], counts[first], allowed[first])
 
+    def scores(self, ask: Ask) -> Array:
+        """BM25 of each row for the words asked for; without words, the newest first."""
+        if not ask.words:
+            return newest(self.rows)
+        lengths = self.rows["length"].astype(np.float64)[:, None]
+        scores: Array = saturated(self.counts, lengths, ask.average) @ np.asarray(ask.weights)
+        return scores
+
     def where(self, mask: Array) -> Pool:
         """Some of the rows."""
         return Pool(self.rows[mask], self.counts[mask], self.allowed[mask])
+
+
+def newest(rows: Array) -> Array:
+    """Scores above nought by which the newest rows come first."""
+    scores: Array = rows["time"] - rows["time"].min(initial=0) + 1.0
+    return scores
+
+
+def filed(tag: str) -> str:
+    """``tag`` as it is compared: without regard to case and to spaces around it."""
+    return tag.casefold().strip()
 
 
 def best(scores: Array, keys: Any, size: int) -> Any:

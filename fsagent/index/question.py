@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from fsagent.index.dates import Span, span_of
+from fsagent.index.dates import WORDS, Span, span_of
 from fsagent.index.words import query_terms, terms
 
 
@@ -49,7 +49,7 @@ class Question:
         folded = text.casefold()
         # A question quotes a title; what is no question quotes what must be there.
         asks = folded.rstrip().endswith("?")
-        asked = set(_WORDS.findall(folded))
+        asked = set(WORDS.findall(folded))
         named = {name for name in speakers if _is_named(name, asked)}
         words = query_terms(text)
         # Everybody in a conversation is called by name in it: the name says who, not what.
@@ -86,7 +86,6 @@ def _as_said(text: str, names: Iterable[str]) -> str:
     return text
 
 
-_WORDS = re.compile(r"[^\W_]+")
 _QUOTED = re.compile(r"(?<!\w)[\"“„«]([^\"“”„«»\n]{1,200})[\"”“»](?!\w)")
 _I = re.compile(r"\b(?:i|i'm|i've|i'd|me|my|mine|we|our|ours)\b")
 _YOU_SAID = re.compile(
@@ -105,5 +104,5 @@ _WHEN = re.compile(
 
 def _is_named(name: str, asked: set[str]) -> bool:
     """Whether a query with these words names that person, by the whole name or the first one."""
-    parts = _WORDS.findall(name.casefold())
+    parts = WORDS.findall(name.casefold())
     return bool(parts) and (set(parts) <= asked or (len(parts[0]) > 2 and parts[0] in asked))

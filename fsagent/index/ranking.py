@@ -1,6 +1,6 @@
 """The ranking: what a doc's own words say, and what the conversation around it says.
 
-A doc's score is a sum of signals, each between 0 and 1, times its weight below. The weights are
+A doc's score is a sum of signals, each times its weight below. The weights are
 round, were chosen on five conversations of LoCoMo by leaving each out in turn, and are explained
 with what each is worth in docs/search.md. Scores come from exact counts of the living docs, never
 from an index's own statistics, which remember docs that are long gone: so a followed index and a
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -69,12 +69,8 @@ def rank(
     how near each row is to the query, in standard deviations.
     """
     rows = pool.rows
-    own = np.asarray(ask.weights) * saturated(
-        pool.counts, rows["length"].astype(float)[:, None], ask.average
-    )
-    words = own.sum(axis=1)
-    top = words.max(initial=0.0) or 1.0
-    score = words / top
+    words = pool.scores(ask) if ask.words else np.zeros(len(rows))
+    score = words / (words.max(initial=0.0) or 1.0)
     steps = around(rows)
 
     # A note is complete in itself: where nothing stands beside it, it stands for that.
@@ -182,6 +178,4 @@ def edges(span: Span, zone: ZoneInfo) -> tuple[int, int]:
 
 
 def _midnight(day: date, zone: ZoneInfo) -> int:
-    from datetime import datetime
-
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)

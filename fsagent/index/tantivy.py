@@ -8,8 +8,6 @@ what is stored of each. So the order of the hits is that of every other index.
 from __future__ import annotations
 
 import json
-import pickle
-import shutil
 import struct
 import time
 import zlib
@@ -26,10 +24,10 @@ import tantivy
 from tantivy import Document, FieldType, Occur, Query, Searcher
 
 from fsagent.index import Meta
-from fsagent.index.bm25 import COUNT_MAX, Array, saturated
+from fsagent.index.bm25 import COUNT_MAX, Array
 from fsagent.index.entries import RECIPE, Entry
-from fsagent.index.lock import writing
-from fsagent.index.pool import KINDS, ROW, Ask, Limits, Pool, Stats, best, hashed, plain
+from fsagent.index.files import empty, packed, unpacked, writing
+from fsagent.index.pool import KINDS, ROW, Ask, Limits, Pool, Stats, best, filed, hashed, plain
 from fsagent.records import Doc
 
 _META = -1
@@ -80,7 +78,7 @@ def _document(entry: Entry) -> Document:
     made.add_integer("order", when << 14 | ~entry.key >> 49 & 0x3FFF)  # the newest; ties by key
     made.add_integer("length", len(entry.terms))
     made.add_bytes("row", row.tobytes() + body.encode())
-    made.add_bytes("doc", pickle.dumps(tuple(vars(doc).values())))
+    made.add_bytes("doc", packed(doc))
     return made
 
 
@@ -89,7 +87,7 @@ def _slot(slot: tuple[int, int]) -> int:
 
 
 def _tag(tag: str) -> str:
-    return f"{hashed(tag.casefold().strip()):x}"  # a tag may be text that no term can be
+    return f"{hashed(filed(tag)):x}"  # a tag may be text that no term can be
 
 
 class TantivyIndex:
@@ -166,12 +164,7 @@ class TantivyIndex:
         """See ``Index.candidates``."""
         snapshot = self._now()
         pool = snapshot.pool(snapshot.chosen(ask), ask.words)
-        if ask.words:
-            lengths = pool.rows["length"].astype(np.float64)[:, None]
-            scores = saturated(pool.counts, lengths, ask.average) @ np.asarray(ask.weights)
-        else:
-            scores = pool.rows["time"] - pool.rows["time"].min(initial=0) + 1.0
-        return pool.where(best(scores, pool.rows["key"], ask.size))
+        return pool.where(best(pool.scores(ask), pool.rows["key"], ask.size))
 
     def at(self, slots: Iterable[tuple[int, int]], ask: Ask) -> Pool:
         """See ``Index.at``."""
@@ -205,10 +198,8 @@ class TantivyIndex:
             stored = snapshot.stored(address)
             data: bytes = stored.get_first("row") or b""
             row = np.frombuffer(data, ROW, 1)[0]
-            terms = data[ROW.itemsize :].decode()
-            yield Entry(
-                _doc(stored), int(row["key"]), tuple(terms.split(" ") if terms else ()), row
-            )
+            terms = tuple(data[ROW.itemsize :].decode().split())
+            yield Entry(_doc(stored), int(row["key"]), terms, row)
 
     def rows(self) -> Array:
         """See ``Index.rows``."""
@@ -273,9 +264,7 @@ class TantivyIndex:
 
     def _fresh(self) -> tantivy.Index:
         """An empty index in the place of whatever is there."""
-        for entry in self._folder.iterdir():
-            if entry.name != "lock":
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        empty(self._folder)
         return tantivy.Index(_schema(), str(self._folder), reuse=False)
 
 
@@ -414,7 +403,7 @@ def _limits(limits: Limits) -> list[tuple[Occur, Query]]:
 
 
 def _doc(stored: Document) -> Doc:
-    return Doc(*pickle.loads(stored.get_first("doc") or b""))  # noqa: S301 - the user's own cache
+    return unpacked(stored.get_first("doc") or b"")
 
 
 @contextmanager

@@ -10,8 +10,6 @@ blocks rather than one by one, with weights that count living docs only.
 from __future__ import annotations
 
 import json
-import pickle
-import shutil
 import time
 import warnings
 from collections import Counter
@@ -26,8 +24,8 @@ import numpy as np
 from fsagent.index import Meta
 from fsagent.index.bm25 import COUNT_MAX, Array, saturated
 from fsagent.index.entries import RECIPE, Entry
-from fsagent.index.lock import writing
-from fsagent.index.pool import ROW, Ask, Limits, Pool, Stats, best, plain
+from fsagent.index.files import empty, packed, unpacked, writing
+from fsagent.index.pool import ROW, Ask, Limits, Pool, Stats, best, filed, newest, plain
 from fsagent.records import Doc
 
 with warnings.catch_warnings():  # Whoosh is from 2016: its string literals warn on newer Pythons
@@ -74,7 +72,7 @@ def _schema() -> fields.Schema:
 
 
 def _tag(tag: str) -> str:
-    return plain(tag.casefold().strip())
+    return plain(filed(tag))
 
 
 class WhooshIndex:
@@ -122,7 +120,7 @@ class WhooshIndex:
                     writer.add_document(
                         key=f"{entry.key:x}",
                         row=entry.row.tobytes(),
-                        doc=pickle.dumps(tuple(vars(entry.doc).values())),
+                        doc=packed(entry.doc),
                         terms=" ".join(entry.terms),
                         name=plain(entry.doc.name) or None,
                         tag="\n".join(_tag(tag) for tag in entry.doc.tags) or None,
@@ -163,7 +161,7 @@ class WhooshIndex:
             docs, counts = snapshot.postings("body", word)
             scores[docs] += weight * saturated(counts, snapshot.lengths[docs], ask.average)
         if not ask.words:
-            scores = rows["time"] - rows["time"].min(initial=0) + 1.0
+            scores = newest(rows)
         scores[~snapshot.allowed(ask.limits)] = 0.0
         found = best(scores, rows["key"], ask.size)
         return Pool(rows[found], snapshot.counts(ask.words, found), np.ones(len(found), bool))
@@ -187,8 +185,7 @@ class WhooshIndex:
         snapshot = self._now()
         found = {}
         for key, number in snapshot.numbers(keys):
-            stored = snapshot.stored(number)["doc"]
-            found[key] = Doc(*pickle.loads(stored))  # noqa: S301 - the user's own cache
+            found[key] = unpacked(snapshot.stored(number)["doc"])
         return found
 
     def entries(self) -> Iterator[Entry]:
@@ -197,9 +194,8 @@ class WhooshIndex:
         for number in np.flatnonzero(snapshot.alive):
             stored = snapshot.stored(int(number))
             row = snapshot.rows[number]
-            doc = Doc(*pickle.loads(stored["doc"]))  # noqa: S301 - the user's own cache
-            terms = stored["terms"]
-            yield Entry(doc, int(row["key"]), tuple(terms.split(" ") if terms else ()), row)
+            terms = tuple(stored["terms"].split())
+            yield Entry(unpacked(stored["doc"]), int(row["key"]), terms, row)
 
     def rows(self) -> Array:
         """See ``Index.rows``."""
@@ -262,9 +258,7 @@ class WhooshIndex:
 
     def _fresh(self) -> Any:
         """An empty index in the place of whatever is there."""
-        for entry in self._folder.iterdir():
-            if entry.name != "lock":
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        empty(self._folder)
         return index.create_in(self._folder, _schema())
 
 
