@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentError, StoreError
+from fsagent.repo.run import (
+    ALWAYS,
+    COMMITTER,
+    GitFailed,
+    environment,
+    git_dir_of,
+    plain_environment,
+    run,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,22 +37,6 @@ if TYPE_CHECKING:
     import gitdb
 
     from fsagent.records import Commit, Person
-
-COMMITTER = "fsagent <fsagent@localhost>"
-
-_ALWAYS = (
-    *("-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.fsmonitor=false"),
-    *("-c", "core.autocrlf=false"),
-    *("-c", "core.safecrlf=false"),
-    *("-c", "core.quotePath=false"),
-    *("-c", "core.filesRefLockTimeout=3000"),
-    *("-c", "commit.gpgSign=false"),
-    *("-c", "log.showSignature=false"),
-    *("-c", "gc.auto=0"),
-    *("-c", "maintenance.auto=false"),
-)
-"""What no configuration may change about the commands that fsagent runs."""
 
 _UNDER_WAY = {
     "MERGE_HEAD": "merge",
@@ -93,14 +85,6 @@ class TreeChange:
     new: str | None
 
 
-class GitFailed(Exception):
-    """A git command that failed; ``text`` is what it said."""
-
-    def __init__(self, command: str, text: str) -> None:
-        super().__init__(f"git {command}: {text}")
-        self.text = text
-
-
 class Repo:
     """One agent's repository, at ``root`` and nowhere above it.
 
@@ -111,8 +95,8 @@ class Repo:
     def __init__(self, root: Path) -> None:
         self.root = root = root.resolve()
         self._reading = threading.Lock()
-        self.git_dir = _git_dir(root)
-        self._env = _environment(root, self.git_dir)
+        self.git_dir = git_dir_of(root)
+        self._env = environment(root, self.git_dir)
         owner = self.git_dir.stat().st_uid
         if hasattr(os, "geteuid") and owner != os.geteuid() and not self._trusted():
             raise AgentError(
@@ -123,9 +107,8 @@ class Repo:
     @classmethod
     def init(cls, root: Path) -> Repo:
         """Make ``root`` a repository of its own, wherever it lies."""
-        env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         command = ["git", "init", "-q", "--template=", "--object-format=sha1"]
-        _run([*command, "--initial-branch=main", "."], env, root)
+        run([*command, "--initial-branch=main", "."], plain_environment(), root)
         return cls(root)
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
@@ -311,7 +294,7 @@ class Repo:
             if (parent / ".git").exists():
                 env = {k: v for k, v in self._env.items() if not k.startswith("GIT_")}
                 try:
-                    _run(["git", "check-ignore", "-q", "--", str(self.root)], env, parent)
+                    run(["git", "check-ignore", "-q", "--", str(self.root)], env, parent)
                 except GitFailed:
                     return parent, False
                 return parent, True
@@ -462,7 +445,7 @@ class Repo:
         """Whether Git itself would work in a directory that somebody else owns."""
         env = {k: v for k, v in self._env.items() if k not in ("GIT_DIR", "GIT_WORK_TREE")}
         try:
-            _run(["git", "rev-parse", "--git-dir"], env, self.root)
+            run(["git", "rev-parse", "--git-dir"], env, self.root)
         except GitFailed:
             return False
         return True
@@ -471,7 +454,7 @@ class Repo:
         return self._git(*args).decode(errors="replace")
 
     def _git(self, *args: str, stdin: bytes = b"") -> bytes:
-        return _run(["git", *_ALWAYS, *args], self._env, self.root, stdin)
+        return run(["git", *ALWAYS, *args], self._env, self.root, stdin)
 
     @cached_property
     def _objects(self) -> git.Repo:
@@ -514,46 +497,6 @@ class Repo:
         """End the processes that this object keeps."""
         if "_objects" in self.__dict__:
             self._objects.close()
-
-
-def _run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"") -> bytes:
-    try:
-        done = subprocess.run(command, input=stdin, env=env, cwd=cwd, capture_output=True)
-    except FileNotFoundError:
-        raise AgentError("git is not installed: install it with your package manager.") from None
-    except OSError as error:
-        raise StoreError(f"git cannot be run: {error.strerror}.") from error
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
-        raise GitFailed(command[-1] if len(command) < 3 else " ".join(command[-3:]), said)
-    return done.stdout
-
-
-def _git_dir(root: Path) -> Path:
-    """Where the repository of ``root`` keeps its data: .git, or what a .git file points to."""
-    place = root / ".git"
-    if place.is_file():
-        text = place.read_text(errors="replace").strip()
-        place = (root / text.removeprefix("gitdir: ")).resolve()
-    if not place.is_dir():
-        raise AgentError(
-            f"{root} is not a Git repository, so its memory has no history. "
-            f"Give it one: git init {root}"
-        )
-    return place
-
-
-def _environment(root: Path, git_dir: Path) -> dict[str, str]:
-    """The process's environment without any variable that steers Git, and with the ones we need.
-
-    GIT_DIR is set, so that Git looks for no repository above ``root``.
-    """
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    env |= {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(root), "LC_ALL": "C"}
-    env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1"}
-    name, email = COMMITTER.rstrip(">").split(" <")
-    env |= {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
-    return env
 
 
 def _line(text: str, width: int) -> str:
