@@ -17,6 +17,7 @@ DEFAULT_INDEX_MEMORY = 256
 """Megabytes for the postings of a process that lives on: some 300,000 docs."""
 
 INDEXES = ("whoosh", "tantivy")
+DURABILITIES = ("power", "process")
 
 _FILE_MAX = 65_536
 
@@ -26,8 +27,10 @@ class AgentConfig:
     """What agent.yaml says. It never holds a secret: keys come from the environment.
 
     ``tools`` are the names of the tools that are on; None means all but ``send_message``.
-    ``index`` keeps what search needs; in a process that lives on it may take ``index_memory`` bytes
-    of memory. ``timezone`` is an IANA name; it decides how times are shown and what a date means.
+    ``durability`` says what an acknowledged change survives: a power cut, or only the end of the
+    process, which is faster. ``index`` keeps what search needs; in a process that lives on it may
+    take ``index_memory`` bytes of memory. ``timezone`` is an IANA name; it decides how times are
+    shown and what a date means.
     """
 
     id: str
@@ -37,6 +40,7 @@ class AgentConfig:
     context_window: int | None = None
     timezone: str = "UTC"
     tools: tuple[str, ...] | None = None
+    durability: str = "power"
     index: str = "whoosh"
     index_memory: int = 256 << 20
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -97,10 +101,13 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
         context_window=number("context_window"),
         timezone=text("timezone") or "UTC",
         tools=None if tools is None else words_of(tools),
+        durability=text("durability") or "power",
         index=text("index") or "whoosh",
         index_memory=(number("index_memory") or DEFAULT_INDEX_MEMORY) << 20,
         extra=known,
     )
+    if config.durability not in DURABILITIES:
+        raise ConfigError(f"{path}: durability must be {' or '.join(DURABILITIES)}.")
     if config.index not in INDEXES:
         raise ConfigError(f"{path}: index must be {' or '.join(INDEXES)}.")
     try:

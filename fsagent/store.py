@@ -35,7 +35,7 @@ from fsagent.formats import (
 )
 from fsagent.layout import OURS, is_agents, require_agent
 from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
-from fsagent.repo import Blob, Repo
+from fsagent.repo import Made, MovedError, Put, Repo
 
 TURN_PATIENCE = 30.0
 """Seconds that a turn waits for another one to end."""
@@ -65,6 +65,7 @@ class Store:
         """Ids of the records that this process appended and no commit holds yet, by segment."""
         self._conflicts: set[str] = set()
         """Paths that Git last called unmerged: nothing is written until they are mended."""
+        self._settle()
 
     @property
     def config(self) -> AgentConfig:
@@ -221,29 +222,63 @@ class Store:
         writes = {p: data for p, data in change.writes.items() if data != self._now(p)}
         if not writes and not change.included:
             return
-        with self._lock("write", 10.0, "Another program writes to this agent: try again."):
+        with self._writing():
             self._ready()
-            change.adopted = self._adopt(writes) if writes else []
-            before = {path: self._now(path) for path in writes}
-            for path, seen in change.seen.items():
-                if path in writes and self._now(path) != seen:
-                    raise StoreError(f"{path} was edited in this very moment: read it again.")
+            change.adopted = []
+            for _ in range(20):
+                with contextlib.suppress(MovedError):  # a person committed the file: look again
+                    made = self._make(change, writes, author)
+                    break
+            else:
+                raise StoreError(f"{self.root} is committed to all the time: try again later.")
+            change.commit = made.commit
+            for path in (*writes, *change.included):
+                self.live.pop(path, None)
+            change.adopted += self._adopt(made.late)
+
+    def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
+        """One try at a commit: what a hand has changed in these files comes first."""
+        change.adopted += self._adopt(writes)
+        states = self.repo.compare([*writes, *change.included])
+        puts = {}
+        for path, data in writes.items():
+            state = states[path]
+            if path in change.seen and not state.holds(change.seen[path]):
+                raise StoreError(f"{path} was edited in this very moment: read it again.")
+            self._inside(path)
+            puts[path] = Put.write(data, state.work)
+        puts |= {path: states[path].put() for path in change.included}
+        text = format_message(change.subject, change.trailers)
+        return self.repo.commit(puts, text, author, self.clock.now(), change.id)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the lock for writing, and settle first what an earlier program left half done."""
+        with self._lock("write", 10.0, "Another program writes to this agent: try again."):
+            self.repo.durable = self.config.durability == "power"
             try:
-                for path, data in writes.items():
-                    self._put(path, data)
-                paths = [*writes, *change.included]
-                blobs = {path: self._blob(path) for path in paths}
-                when = self.clock.now()
-                text = format_message(change.subject, change.trailers)
-                change.commit = self.repo.commit(blobs, text, author, when)
-                for path in paths:
-                    self.live.pop(path, None)
-            except BaseException:
-                for path, data in before.items():
-                    self._put(path, data)
-                with contextlib.suppress(StoreError):
-                    self.repo.update_index(before)
-                raise
+                yield
+            finally:
+                self._hear()
+
+    def _settle(self) -> None:
+        """Mend at the opening what is half done, unless somebody is just doing it."""
+        if self.repo.settled():
+            return
+        try:
+            with self._lock("write", 0.0, "busy"):
+                self.repo.recover()
+        except AgentBusy:
+            return
+        except StoreError as error:  # reading goes on; the next write says it again
+            self.warn(str(error))
+        self._hear()
+
+    def _hear(self) -> None:
+        """Pass on what recovery did."""
+        for line in self.repo.told:
+            self.warn(line)
+        self.repo.told.clear()
 
     def _ready(self) -> None:
         """Refuse to write into the middle of a person's merge or rebase."""
@@ -253,45 +288,10 @@ class Store:
                 f"A {what} is under way in {self.root}. Finish it (git {what} --continue) "
                 f"or leave it (git {what} {'reset' if what == 'bisect' else '--abort'}) first."
             )
-        for path in sorted(self._conflicts):
-            raise StoreError(
-                f"{path} has a conflict in it: mend it and `git add` it, or take one side "
-                f"(git checkout HEAD -- {path})."
-            )
 
     def _now(self, path: str) -> bytes | None:
         """The file's bytes; None where there is no file (there may be a folder of that name)."""
         return self.read(path) if (self.root / path).is_file() else None
-
-    def _blob(self, path: str) -> Blob | None:
-        """The file as it stands in the work tree, kept in the repository."""
-        data = self._now(path)
-        if data is None:
-            return None
-        runs = os.stat(self.root / path).st_mode & 0o100
-        return Blob(self.repo.store(data), 0o100755 if runs else 0o100644)
-
-    def _put(self, path: str, data: bytes | None) -> None:
-        """Put ``data`` in the place of the file, in one step; None removes it."""
-        self._inside(path)
-        target = self.root / path
-        try:
-            if data is None:
-                target.unlink(missing_ok=True)
-                return
-            target.parent.mkdir(parents=True, exist_ok=True)
-            spare = self._folder("tmp") / self.clock.id()
-            try:
-                spare.write_bytes(data)
-                if target.exists():
-                    os.chmod(spare, stat.S_IMODE(os.stat(target).st_mode))
-                os.replace(spare, target)
-            finally:
-                spare.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be written: {error.strerror}. Nothing was changed."
-            ) from error
 
     # ── hand edits ────────────────────────────────────────────────────────────────────────────
 
@@ -302,12 +302,13 @@ class Store:
         of a live turn are not a hand edit. Where a version is staged and the file was edited
         further, both are kept, a commit each. Everything else stays staged or edited as it is.
         """
-        with self._lock("write", 10.0, "Another program writes to this agent: try again."):
+        with self._writing():
+            self.repo.recover()
             dirty = self.dirty(recall=recall)
             if not dirty and not self._conflicts:
                 return []
             self._ready()
-            return self._adopt(dirty)
+            return self._adopt([*dirty, *self._conflicts])
 
     def dirty(self, *, recall: bool = True) -> list[str]:
         """The agent's own files that differ from HEAD: edited, staged, new or gone."""
@@ -330,33 +331,33 @@ class Store:
         return found
 
     def _adopt(self, paths: Iterable[str]) -> list[Adopted]:
-        wanted = set(paths)
-        entries = [e for e in self.repo.status(OURS) if e.path in wanted and not e.unmerged]
-        if not entries:
-            return []
-        person = self.repo.person()
-        staged = {e.path: e.staged for e in entries if e.index != "." and e.tree not in ".?"}
+        """Commit what a hand changed in these files, one commit or two; the caller may write."""
+        paths = list(paths)
+        states = self.repo.compare(paths) if paths else {}
         made = []
-        if staged:  # a version that was staged, and then edited on: both are kept
-            made.append(self._hand_edit(staged, person, " (as staged)", index=False))
-        now = {e.path: self._blob(e.path) for e in entries}
-        head = self.repo.head()
-        known = self.repo.files(head, OURS) if head else {}
-        if any(known.get(path) != blob for path, blob in now.items()):
-            made.append(self._hand_edit(now, person, "", index=True))
+        # A version that was staged, and then edited on: both are kept.
+        staged = {p: s.staged for p, s in states.items() if s.staged not in (None, s.head, s.work)}
+        if staged:
+            puts = {path: Put("staged", blob) for path, blob in staged.items()}
+            made.append(self._hand_edit(puts, " (as staged)"))
+        now = {
+            path: state.put()
+            for path, state in states.items()
+            if state.work != staged.get(path, state.head)
+        }
+        if now:
+            made.append(self._hand_edit(now, ""))
         return made
 
-    def _hand_edit(
-        self, blobs: dict[str, Blob | None], person: Person, how: str, *, index: bool
-    ) -> Adopted:
-        names = sorted(blobs)
+    def _hand_edit(self, puts: dict[str, Put], how: str) -> Adopted:
+        names = sorted(puts)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         subject = f"hand edit: {one_line(names[0], 50)}{more}{how}"
-        change = self.clock.id()
+        change, person = self.clock.id(), self.repo.person()
         body = "\n".join(one_line(name, 200) for name in names[:50]) if more else ""
         message = format_message(subject, {"Change": change}, body)
-        commit = self.repo.commit(blobs, message, person, self.clock.now(), index=index)
-        return Adopted(commit, change, person, tuple(names))
+        made = self.repo.commit(puts, message, person, self.clock.now(), change)
+        return Adopted(made.commit, change, person, tuple(names))
 
     # ── recall ────────────────────────────────────────────────────────────────────────────────
 
@@ -449,15 +450,14 @@ class Store:
         whole, _, last = data.rpartition(b"\n")
         whole += b"\n" if whole else b""
         if _all_records(last):
-            mended, told = data + b"\n", f"{path}: the last line lacked its newline; mended."
-        else:
-            name = f"{Path(path).stem}-{hashlib.sha256(last).hexdigest()[:12]}"
-            kept = self._folder("torn") / name
-            kept.write_bytes(last)
-            mended = whole
-            told = f"{path}: the last line was torn and is cut; its bytes are in {kept}."
-        self._put(path, mended)
-        return mended, told
+            with open(self.root / path, "ab") as file:
+                file.write(b"\n")
+            return data + b"\n", f"{path}: the last line lacked its newline; mended."
+        name = f"{Path(path).stem}-{hashlib.sha256(last).hexdigest()[:12]}"
+        kept = self._folder("torn") / name
+        kept.write_bytes(last)
+        os.truncate(self.root / path, len(whole))
+        return whole, f"{path}: the last line was torn and is cut; its bytes are in {kept}."
 
     def _folder(self, name: str = "") -> Path:
         """A folder of fsagent's own inside .git: locks, torn lines, files being written."""

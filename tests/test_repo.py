@@ -6,11 +6,14 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsagent import Agent, ScriptedClient, call
 from fsagent.errors import AgentError, StoreError
 from fsagent.repo import Blob, Repo
+from fsagent.repo.commit import Pipeline
+from fsagent.repo.objects import blob_id, encode
 
 from conftest import git, subjects
 
@@ -106,11 +109,11 @@ def test_a_person_who_commits_in_the_same_moment_loses_nothing(
 ) -> None:
     agent = make(WRITE, "ok")
     repo = agent.store.repo
-    real = Repo._commit_object
+    real = Pipeline._plan
     times = []
 
-    def slow(self: Repo, *args: object) -> str:
-        made = real(self, *args)  # type: ignore[arg-type]
+    def slow(self: Pipeline, *args: Any) -> Any:
+        made = real(self, *args)
         if not times:
             times.append(1)
             (repo.root / "todo.txt").write_text("mine\n")
@@ -118,7 +121,7 @@ def test_a_person_who_commits_in_the_same_moment_loses_nothing(
             git(agent, "commit", "-qm", "mine")
         return made
 
-    monkeypatch.setattr(Repo, "_commit_object", slow)
+    monkeypatch.setattr(Pipeline, "_plan", slow)
     agent.chat("hi")
     assert subjects(agent) == ["turn: hi", "human: + x", "mine", "init: sarah"]
     assert git(agent, "status", "--porcelain") == ""
@@ -127,7 +130,7 @@ def test_a_person_who_commits_in_the_same_moment_loses_nothing(
 def test_a_held_lock_is_waited_for_and_then_named(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fsagent.repo._LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr("fsagent.repo.commit.PATIENCE", 0.1)
     agent = make(WRITE, "I could not.")
     lock = agent.root / ".git/index.lock"
     lock.touch()
@@ -222,8 +225,11 @@ def test_objects_are_read_from_packs_and_after_ctrl_c(make: Make) -> None:
 
 def test_blob_of(sarah: Agent) -> None:
     repo = sarah.store.repo
-    oid = repo.store(b"hello\n")
-    assert oid == "ce013625030ba8dba906f756967f9e9ca394464a"
+    oid = "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert blob_id(b"hello\n") == oid == encode(b"blob", b"hello\n").oid.hex()
+    (sarah.root / "files").mkdir()
+    (sarah.root / "files/hello").write_bytes(b"hello\n")
+    sarah.adopt()
     assert repo.read(oid) == b"hello\n"
     assert repo.files("HEAD")["agent.yaml"] == Blob(
         git(sarah, "rev-parse", "HEAD:agent.yaml").strip()

@@ -1,40 +1,58 @@
-"""Git: the only file that knows it.
+"""Git: the only folder that knows it.
 
-Commands run as ``git`` processes in an environment of their own; objects are read and written in
-this process through GitPython and its object store, gitdb. A commit is made from HEAD's trees with
-only the given paths replaced, never from the index, so that nothing a person has staged is swept
-in; no hook, signature or line-end conversion takes part, whoever configured it.
+Questions are asked of ``git`` processes in an environment of their own (``run``). A commit is made
+in this process, step by step (``commit``), or by Git where its files are of a kind that only Git
+writes (``slow``); what is left half done is mended at the next opening (``recovery``). Objects in
+packs are read through GitPython.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentError, StoreError
+from fsagent.layout import is_agents
+from fsagent.repo.commit import Pipeline
+from fsagent.repo.gitindex import UnfitIndexError
+from fsagent.repo.heads import Heads, UnfitHeadError
+from fsagent.repo.journal import Journal, boot
+from fsagent.repo.objects import Objects
+from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
+from fsagent.repo.recovery import Recovery
 from fsagent.repo.run import (
     ALWAYS,
-    COMMITTER,
     GitFailed,
     environment,
     git_dir_of,
     plain_environment,
     run,
 )
+from fsagent.repo.slow import Slow
+
+__all__ = [
+    "Blob",
+    "GitFailed",
+    "Made",
+    "MovedError",
+    "Put",
+    "Repo",
+    "State",
+    "Status",
+    "TreeChange",
+]
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     import git
-    import gitdb
 
     from fsagent.records import Commit, Person
 
@@ -47,18 +65,13 @@ _UNDER_WAY = {
     "BISECT_LOG": "bisect",
 }
 
-_OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_NOTHING = "0" * 40
-_LOCK_PATIENCE = 3.0
-"""Seconds to wait for a person's git or editor plug-in that holds Git's own lock."""
 
+_UNUSUAL = re.compile(
+    rb"^\s*(objectformat\s*=\s*\"?sha256|refstorage\s*=\s*\"?reftable|sharedrepository\s*=)", re.M
+)
+"""What in a repository's configuration makes its files such that only Git writes them."""
 
-@dataclass(frozen=True)
-class Blob:
-    """A file as Git holds it: object id and mode (0o100644 or 0o100755)."""
-
-    oid: str
-    mode: int = 0o100644
+_NO_MODES = re.compile(rb"^\s*filemode\s*=\s*\"?(false|no|off|0)", re.M)
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,16 @@ class Repo:
         self._reading = threading.Lock()
         self.git_dir = git_dir_of(root)
         self._env = environment(root, self.git_dir)
+        self._common = _common_dir(self.git_dir)
+        self._config: tuple[tuple[int, ...], bool] = ((), False)
+        self._acknowledged: str | None = None
+        self.told: list[str] = []
+        """What recovery did, a sentence for each time."""
+        objects = Objects(f"{self._common}/objects", f"{self.git_dir}/fsagent/tmp", self._packed)
+        heads = Heads(str(self.git_dir), self._common)
+        journal = Journal(f"{self.git_dir}/fsagent/journal")
+        self._pipeline = Pipeline(str(root), heads, objects, journal)
+        self._slow = Slow(str(root), self._pipeline.tmp, self._git, self._pipeline.durable)
         owner = self.git_dir.stat().st_uid
         if hasattr(os, "geteuid") and owner != os.geteuid() and not self._trusted():
             raise AgentError(
@@ -115,23 +138,10 @@ class Repo:
 
     def head(self) -> str | None:
         """The commit that HEAD names, or None before the first one."""
-        found = self._head_file()
-        if found:
-            return found
         try:
-            return self._git("rev-parse", "--verify", "-q", "HEAD^{commit}").decode().strip()
-        except GitFailed:
-            return None
-
-    def _head_file(self) -> str | None:
-        """HEAD as the plain files say it, which costs no process; None where they do not."""
-        try:
-            text = (self.git_dir / "HEAD").read_text("ascii").strip()
-            if text.startswith("ref: refs/") and ".." not in text:
-                text = (self.git_dir / text[5:]).read_text("ascii").strip()
-        except (OSError, ValueError):  # packed, in another worktree, in a reftable, or not yet
-            return None
-        return text if _OID.fullmatch(text) else None
+            return self._pipeline.heads.read().commit
+        except UnfitHeadError:
+            return self.resolve("HEAD")
 
     def resolve(self, rev: str) -> str | None:
         """The full id of the commit that ``rev`` names, or None."""
@@ -184,7 +194,8 @@ class Repo:
 
     def read(self, oid: str) -> bytes:
         """The bytes of a blob."""
-        return self._object(oid)
+        with _explained():
+            return self._pipeline.objects.read(oid)
 
     def status(self, under: Iterable[str]) -> list[Status]:
         """The paths below ``under`` whose work tree, index and HEAD are not all the same.
@@ -302,142 +313,132 @@ class Repo:
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
 
-    def store(self, data: bytes) -> str:
-        """Keep ``data`` as a blob; the answer is its object id."""
-        return self._put("blob", data).hex()
+    def compare(self, paths: Iterable[str]) -> dict[str, State]:
+        """HEAD, index and work tree of these paths.
+
+        Raises:
+            StoreError: a merge left a conflict in one of them.
+        """
+        paths = list(paths)
+        with _explained():
+            if self._fast:
+                with contextlib.suppress(UnfitIndexError, UnfitHeadError):
+                    if not self._pipeline.index.load() and self.head():
+                        self._git("reset", "-q")  # somebody removed the index: as HEAD has it
+                    return self._pipeline.compare(paths)
+            return self._slow.compare(paths)
 
     def commit(
-        self,
-        files: Mapping[str, Blob | None],
-        message: str,
-        author: Person,
-        when: datetime,
-        *,
-        index: bool = True,
-    ) -> str:
-        """Commit exactly ``files`` (None: the path goes) on top of HEAD; the new commit's id.
+        self, puts: Mapping[str, Put], message: str, author: Person, when: datetime, ident: str
+    ) -> Made:
+        """Commit exactly ``puts`` on top of HEAD; everything else that is staged stays staged.
 
-        With ``index``, the index entries of these paths are made to agree with the work tree,
-        which the caller has written already; everything else that is staged stays staged. When a
-        person commits in the same moment, the commit is made again on top of theirs.
+        What an earlier program left half done is finished first, and what somebody dropped from the
+        history since is kept under a ref; ``told`` says so. See ``commit.Pipeline.commit``.
 
         Raises:
-            StoreError: when Git's lock is not to be had, or an object cannot be written.
+            MovedError: a person committed one of the paths meanwhile.
+            StoreError: Git's lock is not to be had, or the disk refuses; nothing is changed then.
         """
-        for _ in range(20):
-            parent = self.head()
-            commit = self._commit_object(parent, files, message, author, when)
-            if index:
-                self.update_index(files)
-            if self._move_head(parent, commit, message):
-                return commit
-        raise StoreError(f"Somebody else commits to {self.root} all the time: try again later.")
+        self.recover()
+        return self.make(puts, message, author, when, ident)
 
-    def _commit_object(
-        self,
-        parent: str | None,
-        files: Mapping[str, Blob | None],
-        message: str,
-        author: Person,
-        when: datetime,
-    ) -> str:
-        """Write the trees and the commit (git-scm.com/docs/gitformat-pack, "Object types")."""
-        old = self._object(parent)[5:45].decode() if parent else None  # "tree <40 hex digits>"
-        tree = self._tree(old, {tuple(p.split("/")): blob for p, blob in files.items()})
-        seconds = f"{int(when.timestamp())} +0000"
-        lines = [f"tree {(tree or self._put('tree', b'')).hex()}"]
-        lines += [f"parent {parent}"] if parent else []
-        lines += [f"author {author.name} <{author.email}> {seconds}"]
-        lines += [f"committer {COMMITTER} {seconds}", "", message]
-        return self._put("commit", "\n".join(lines).encode(errors="replace")).hex()
+    def make(
+        self, puts: Mapping[str, Put], message: str, author: Person, when: datetime, ident: str
+    ) -> Made:
+        """Make the commit, in this process where its files are of the kind that we write."""
+        with _explained():
+            if self._fast:
+                with contextlib.suppress(UnfitIndexError, UnfitHeadError):
+                    return self._pipeline.commit(puts, message, author, when, ident)
+            return self._slow.commit(puts, message, author, when, ident)
 
-    def _tree(self, old: str | None, files: Mapping[tuple[str, ...], Blob | None]) -> bytes | None:
-        """The tree ``old`` with ``files`` replaced; None when nothing is left in it."""
-        from git.objects.fun import tree_entries_from_data, tree_to_stream
+    def recover(self) -> None:
+        """Finish or give up what a killed program or a power cut left; ``told`` says what was done.
 
-        data = self._object(old) if old else b""
-        entries = {name: (sha, mode) for sha, mode, name in tree_entries_from_data(data)}
-        below: dict[str, dict[tuple[str, ...], Blob | None]] = {}
-        for path, blob in files.items():
-            if len(path) > 1:
-                below.setdefault(path[0], {})[path[1:]] = blob
-            elif blob:
-                entries[path[0]] = (bytes.fromhex(blob.oid), blob.mode)
-            else:
-                entries.pop(path[0], None)
-        for name, inside in below.items():
-            sha, mode = entries.get(name, (None, 0))
-            tree = self._tree(sha.hex() if sha and mode == 0o40000 else None, inside)
-            if tree:
-                entries[name] = (tree, 0o40000)
-            elif mode == 0o40000:
-                del entries[name]
-        if not entries:
-            return None
-        # Git sorts names as bytes, and a directory as if its name ended with a slash.
-        order = sorted(
-            entries.items(), key=lambda e: os.fsencode(e[0]) + (b"/" if e[1][1] == 0o40000 else b"")
+        The caller holds the lock ``write``.
+        """
+        recovery = Recovery(self._pipeline, self)
+        with _explained():
+            self._acknowledged = recovery.run()
+        if recovery.told:
+            self.told.append(f"Recovered: {', '.join(dict.fromkeys(recovery.told))}.")
+        self._keep_dropped()
+
+    def settled(self) -> bool:
+        """Whether there is surely nothing to recover."""
+        journal = self._pipeline.journal
+        last = journal.last()
+        if last is None:
+            return not os.path.exists(journal.path) or not os.path.getsize(journal.path)
+        return (
+            last.kind != "intent"
+            and last.data.get("boot") == boot()
+            and last.data.get("commit") == self.head()
         )
-        stream = BytesIO()
-        # Names as bytes: a person may have committed one that is not UTF-8.
-        named = [(sha, mode, os.fsencode(name)) for name, (sha, mode) in order]
-        tree_to_stream(named, stream.write)  # type: ignore[arg-type]  # bytes are taken as they are
-        return self._put("tree", stream.getvalue())
 
-    def _put(self, kind: str, data: bytes) -> bytes:
-        from gitdb.base import IStream
+    def _keep_dropped(self) -> None:
+        """Keep acknowledged commits that are in no history any more, and say so.
 
-        try:
-            stream = self._loose.store(IStream(kind.encode(), len(data), BytesIO(data)))
-        except OSError as error:
-            raise StoreError(
-                f"Git cannot write to {self.git_dir}: {error.strerror or error}. "
-                "Nothing was changed; make room or mend the permissions, and try again."
-            ) from error
-        return stream.binsha  # type: ignore[no-any-return]
-
-    def update_index(self, paths: Iterable[str]) -> None:
-        """Make the index entries of ``paths`` what stands in the work tree.
-
-        Raises:
-            StoreError: when somebody else holds the index for more than three seconds.
+        A person's ``git stash`` sets the branch back to where it was when the stash began, and
+        ``git reset`` to where they say; a commit that fsagent made meanwhile would be lost.
         """
-        names = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        self._patiently(
-            lambda: self._git(
-                "update-index", "-z", "--add", "--remove", "--replace", "--stdin", stdin=names
+        commit = self._acknowledged
+        if not commit or commit == self.head() or self.descends(commit, "HEAD"):
+            return
+        if not self.resolve(commit):
+            return  # purged, or the directory came from elsewhere without it
+        if not self._git("for-each-ref", "--count=1", f"--contains={commit}"):
+            ref = f"refs/fsagent/dropped/{commit}"
+            self._git("update-ref", ref, commit)
+            self.told.append(
+                f"The commit {commit[:7]} is in no branch any more (a reset or stash dropped it); "
+                f"it is kept: git merge {ref} brings it back."
             )
-        )
 
-    def _move_head(self, old: str | None, new: str, message: str) -> bool:
-        """Compare-and-swap of the branch that HEAD is on; False when it had moved."""
-        note = _line(message.split("\n", 1)[0], 100)
+    def descends(self, old: str, new: str) -> bool:
+        """Whether the commit ``new`` is ``old`` or comes after it."""
         try:
-            self._git("update-ref", "-m", note, "HEAD", new, old or _NOTHING)
-        except GitFailed as error:
-            if self.head() != old:
-                return False
-            raise StoreError(f"Git cannot move the branch: {_line(error.text, 200)}") from error
+            self._git("merge-base", "--is-ancestor", old, new)
+        except GitFailed:
+            return False
         return True
 
-    def _patiently(self, act: Callable[[], object]) -> None:
-        """Run ``act``, again while somebody else holds index.lock, for up to three seconds."""
-        wait, end = 0.001, time.monotonic() + _LOCK_PATIENCE
-        while True:
-            try:
-                act()
-                return
-            except GitFailed as error:
-                lock = self.git_dir / "index.lock"
-                if "index.lock" not in error.text:
-                    raise StoreError(f"Git refused: {_line(error.text, 200)}") from error
-                if time.monotonic() > end:
-                    raise StoreError(
-                        f"Another git process holds {lock}. Let it finish; "
-                        "if none is running, delete that file."
-                    ) from error
-            time.sleep(wait)
-            wait = min(wait * 2, 0.05)
+    def may_write(self, path: str) -> bool:
+        """Whether ``path`` is one of the agent's own files, reached through no symbolic link."""
+        if not is_agents(path) or any(part in ("", "..") for part in path.split("/")):
+            return path == ".gitattributes"
+        place = self.root
+        for part in path.split("/"):
+            place = place / part
+            if place.is_symlink():
+                return False
+        return True
+
+    @property
+    def durable(self) -> bool:
+        """Whether a commit survives a power cut; a program's end it survives in any case."""
+        return self._pipeline.durable
+
+    @durable.setter
+    def durable(self, value: bool) -> None:
+        self._pipeline.durable = self._slow.durable = value
+
+    @property
+    def _fast(self) -> bool:
+        """Whether objects, refs and permissions are of the kind that this program writes."""
+        place = f"{self._common}/config"
+        try:
+            stat = os.stat(place)
+            seen = stat.st_mtime_ns, stat.st_size, stat.st_ino
+            if seen != self._config[0]:
+                with open(place, "rb") as file:
+                    text = file.read(1 << 20).lower()
+                self._pipeline.trusts_modes = not _NO_MODES.search(text)
+                self._config = seen, not _UNUSUAL.search(text)
+        except OSError:
+            return False
+        return self._config[1]
 
     # ── below ─────────────────────────────────────────────────────────────────────────────────
 
@@ -453,8 +454,8 @@ class Repo:
     def _text(self, *args: str) -> str:
         return self._git(*args).decode(errors="replace")
 
-    def _git(self, *args: str, stdin: bytes = b"") -> bytes:
-        return run(["git", *ALWAYS, *args], self._env, self.root, stdin)
+    def _git(self, *args: str, stdin: bytes = b"", more: Mapping[str, str] | None = None) -> bytes:
+        return run(["git", *ALWAYS, *args], {**self._env, **(more or {})}, self.root, stdin)
 
     @cached_property
     def _objects(self) -> git.Repo:
@@ -467,36 +468,56 @@ class Repo:
         repo.git.update_environment(
             GIT_DIR=str(self.git_dir),
             GIT_WORK_TREE=str(self.root),
-            GIT_OBJECT_DIRECTORY=str(Path(repo.common_dir) / "objects"),
+            GIT_OBJECT_DIRECTORY=f"{self._common}/objects",
             GIT_ALTERNATE_OBJECT_DIRECTORIES="",
             GIT_NAMESPACE="",
+            GIT_NO_REPLACE_OBJECTS="1",
             GIT_CONFIG_PARAMETERS="",
             GIT_CONFIG_COUNT="0",
         )
         return repo
 
-    def _object(self, oid: str) -> bytes:
-        """The content of any object: from its own file in this process, else from a pack."""
+    def _packed(self, oid: str) -> bytes:
+        """The content of an object that is in a pack."""
+        if len(oid) > 40:  # GitPython knows only SHA-1
+            return self._git("cat-file", self._text("cat-file", "-t", oid).strip(), oid)
         sha = bytes.fromhex(oid)
         with self._reading:  # threads would read each other's answers from one pipe
-            if self._loose.has_object(sha):
-                return self._loose.stream(sha).read()  # type: ignore[no-any-return]
             try:
                 return self._objects.odb.stream(sha).read()  # type: ignore[no-any-return]
             except Exception:  # Ctrl-C in a terminal ends that ``cat-file`` too: start another
                 self._objects.git.clear_cache()
                 return self._objects.odb.stream(sha).read()  # type: ignore[no-any-return]
 
-    @cached_property
-    def _loose(self) -> gitdb.LooseObjectDB:
-        import gitdb
-
-        return gitdb.LooseObjectDB(str(Path(self._objects.common_dir) / "objects"))
-
     def close(self) -> None:
         """End the processes that this object keeps."""
+        self._pipeline.journal.close()
         if "_objects" in self.__dict__:
             self._objects.close()
+
+
+def _common_dir(git_dir: Path) -> str:
+    """Where objects and branches are: of a linked work tree, in the repository it belongs to."""
+    try:
+        text = (git_dir / "commondir").read_text("utf-8", "surrogateescape").strip()
+    except OSError:
+        return str(git_dir)
+    return str((git_dir / text).resolve())
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Say what went wrong below in the words of a person."""
+    try:
+        yield
+    except ConflictError as error:
+        path = error.args[0]
+        raise StoreError(
+            f"{path} has a conflict in it: mend it and `git add` it, or take one side "
+            f"(git checkout HEAD -- {path})."
+        ) from None
+    except (GitFailed, ValueError) as error:
+        raise StoreError(f"Git's data cannot be read: {_line(str(error), 200)}.") from error
 
 
 def _line(text: str, width: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from fsagent.errors import AgentError, StoreError
 
 COMMITTER = "fsagent <fsagent@localhost>"
+"""Who every commit of fsagent is committed by, whoever its author is."""
 
 ALWAYS = (
     *("-c", "core.hooksPath=/dev/null"),

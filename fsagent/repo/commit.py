@@ -1,0 +1,559 @@
+"""One commit, step by step: what a person's Git would do in thirty steps, in this process.
+
+    plan      HEAD's trees with only these paths replaced, and the commit on top of HEAD
+    objects   the new objects, each written beside its place and moved there
+    lay       the files' new bytes, laid ready beside; nothing that Git sees has changed yet
+    intend    one entry in the journal, one flush: from here on the change is done or not done
+    lock      index.lock, so that no other git writes; if HEAD moved meanwhile, start over
+    put       each file exchanged with the one that is there; what comes out is looked at later
+    patch     the index's entries of these paths, and its cached trees
+    move      the branch, by compare-and-swap under HEAD.lock and its own lock
+    publish   the index
+    done      a word in the journal; what was laid ready is cleared away
+
+Whoever calls holds the lock ``write``, so that there is one such program at a time. A kill between
+any two steps leaves what ``recovery`` can finish or give up; an error gives it up at once. Neither
+hooks, signatures, filters nor line-end conversion take part.
+
+Each lock file is a second name of a file below .git/fsagent/tmp that the journal's entry names.
+While that file is there no other file can have its inode, so a left-over lock is proved to be ours
+or is not ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat as kinds
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from fsagent.errors import StoreError
+from fsagent.repo import disk
+from fsagent.repo.gitindex import GitIndex, git_mode, stat_bytes
+from fsagent.repo.heads import Head, Heads
+from fsagent.repo.journal import Entry, Journal
+from fsagent.repo.objects import Object, Objects, blob_id, encode
+from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
+from fsagent.repo.run import COMMITTER
+from fsagent.repo.trees import FOLDER, Entries, Folder, Surgery, parse
+
+if TYPE_CHECKING:
+    from fsagent.records import Person
+
+PATIENCE = 3.0
+"""Seconds to wait for a person's git or editor plug-in that holds Git's own lock."""
+
+_TREES = 256
+"""Parsed trees that are kept in memory."""
+
+
+@dataclass
+class _Plan:
+    """A commit that is about to be made."""
+
+    id: str
+    puts: Mapping[str, Put]
+    head: Head
+    commit: Object
+    objects: list[Object]
+    surgery: Surgery
+    message: str
+    author: Person
+    when: datetime
+    ready: dict[str, str] = field(default_factory=dict)
+    """Where each file's new bytes lie, by path; after ``put``, what stood there before."""
+    stats: dict[str, os.stat_result] = field(default_factory=dict)
+    """How each of them was then."""
+    placed: list[str] = field(default_factory=list)
+    """The paths whose file has been exchanged."""
+    moved: bool = False
+
+    @property
+    def touches_index(self) -> bool:
+        """Whether index and work tree take part."""
+        return any(put.how != "staged" for put in self.puts.values())
+
+
+class Pipeline:
+    """The way of one repository's commits.
+
+    Args:
+        root: The work tree.
+        heads: HEAD and its branch.
+        objects: Where objects are.
+        journal: What is under way.
+    """
+
+    durable = True
+    """Whether a commit survives a power cut; a program's end it survives in any case."""
+
+    def __init__(self, root: str, heads: Heads, objects: Objects, journal: Journal) -> None:
+        self.root = root
+        self.heads = heads
+        self.objects = objects
+        self.journal = journal
+        self.tmp = f"{heads.git_dir}/fsagent/tmp"
+        self.lock = f"{heads.git_dir}/index.lock"
+        self.index = GitIndex(f"{heads.git_dir}/index", root)
+        self.trusts_modes = True
+        self._trees: dict[bytes, Entries] = {}
+        self._swept = False
+
+    # ── looking ───────────────────────────────────────────────────────────────────────────────
+
+    def compare(self, paths: Iterable[str]) -> dict[str, State]:
+        """HEAD, index and work tree of these paths, without a process.
+
+        Raises:
+            ConflictError: naming a path that a merge left in conflict.
+            UnfitIndexError, UnfitHeadError: only Git can read them.
+        """
+        self.index.load()
+        head = self.heads.read()
+        tree = self._tree_of(head.commit)
+        found = {}
+        for path in paths:
+            name = os.fsencode(path)
+            if self.index.unmerged(name):
+                raise ConflictError(path)
+            entry = self.index.get(name)
+            staged = Blob(entry.oid.hex(), entry.mode) if entry and not entry.intent else None
+            work, data, stat = None, None, plain_file(f"{self.root}/{path}")
+            if stat:
+                mode = git_mode(stat) if self.trusts_modes or not entry else entry.mode
+                if staged and entry and self.index.fresh(entry, stat, mode):
+                    work = staged
+                else:
+                    data, stat = read(f"{self.root}/{path}")
+                    work = Blob(blob_id(data), mode)
+            found[path] = State(self._in_tree(tree, name), staged, work, data, stat)
+        return found
+
+    def _tree_of(self, commit: str | None) -> bytes | None:
+        """The tree of a commit, whose object begins with "tree <40 hex digits>"."""
+        return bytes.fromhex(self.objects.read(commit)[5:45].decode("ascii")) if commit else None
+
+    def _entries(self, tree: bytes) -> Entries:
+        found = self._trees.get(tree)
+        if found is None:
+            found = parse(self.objects.read(tree.hex()))
+            self._remember({tree: found})
+        return found
+
+    def _remember(self, trees: Mapping[bytes, Entries]) -> None:
+        self._trees.update(trees)
+        while len(self._trees) > _TREES:
+            del self._trees[next(iter(self._trees))]
+
+    def _in_tree(self, tree: bytes | None, path: bytes) -> Blob | None:
+        mode, oid = FOLDER, tree
+        for name in path.split(b"/"):
+            if mode != FOLDER or oid is None:
+                return None
+            mode, oid = self._entries(oid).get(name, (b"", None))
+        return Blob(oid.hex(), int(mode, 8)) if oid and mode.startswith(b"100") else None
+
+    # ── the commit ────────────────────────────────────────────────────────────────────────────
+
+    def commit(
+        self, puts: Mapping[str, Put], message: str, author: Person, when: datetime, ident: str
+    ) -> Made:
+        """Commit exactly ``puts`` on top of HEAD, starting over when a person commits meanwhile.
+
+        Args:
+            puts: What becomes of each path.
+            message: The whole commit message.
+            author: Who wrote this; the committer is always fsagent.
+            when: The time of it.
+            ident: A name that no other commit under way has.
+
+        Raises:
+            MovedError: a person committed one of these paths meanwhile.
+            ConflictError: a merge left a conflict in one of them.
+            UnfitIndexError, UnfitHeadError: only Git can write here.
+            StoreError: a lock is not to be had, or the disk refuses; nothing is changed then.
+        """
+        end = time.monotonic() + PATIENCE
+        before: dict[str, Blob | None] | None = None
+        attempt = 0
+        while attempt == 0 or time.monotonic() < end:
+            head = self.heads.read()
+            tree = self._tree_of(head.commit)
+            known = {path: self._in_tree(tree, os.fsencode(path)) for path in puts}
+            if before not in (None, known):
+                raise MovedError
+            before = known
+            plan = self._plan(puts, head, tree, message, author, when, f"{ident}-{attempt}")
+            try:
+                made = self._carry_out(plan)
+                if made:
+                    return made
+            except OSError as error:
+                raise StoreError(
+                    f"{error.filename2 or error.filename or self.root} cannot be written: "
+                    f"{error.strerror or error}. Nothing was changed; make room or mend the "
+                    "permissions, and try again."
+                ) from error
+            attempt += 1
+        raise StoreError(f"Somebody else commits to {self.root} all the time: try again later.")
+
+    def _carry_out(self, plan: _Plan) -> Made | None:
+        """The steps, in order; None when HEAD moved before ours, and nothing was changed."""
+        disk.mkdir(self.tmp)
+        try:
+            self.objects.write(plan.objects, settle=self.durable)
+            self._lay(plan)
+            self._intend(plan)
+            if plan.touches_index:
+                self.take(f"{self.tmp}/{plan.id}.index", self.lock)
+                if self.heads.read() != plan.head:
+                    self._give_up(plan)
+                    return None
+                self._put(plan)
+                self._patch(plan)
+            if not self._move(plan):
+                self._give_up(plan)
+                return None
+        except BaseException:
+            if plan.moved:
+                self._finish(plan)
+            else:
+                self._give_up(plan)
+            raise
+        return self._finish(plan)
+
+    def _finish(self, plan: _Plan) -> Made:
+        """The commit is in the history; what is left can be done at any time."""
+        self._publish(plan)
+        late = self._late(plan)
+        self._done(plan)
+        return Made(plan.commit.oid.hex(), late)
+
+    def _plan(
+        self,
+        puts: Mapping[str, Put],
+        head: Head,
+        tree: bytes | None,
+        message: str,
+        author: Person,
+        when: datetime,
+        ident: str,
+    ) -> _Plan:
+        """Trees and commit (git-scm.com/docs/gitformat-pack, "object types"), in memory."""
+        surgery = Surgery(self._entries)
+        root = surgery.root(
+            tree,
+            {
+                os.fsencode(path): (b"%o" % put.blob.mode, bytes.fromhex(put.blob.oid))
+                if put.blob
+                else None
+                for path, put in puts.items()
+            },
+        )
+        stamp = f"{int(when.timestamp())} +0000"
+        lines = [f"tree {root.hex()}"]
+        lines += [f"parent {head.commit}"] if head.commit else []
+        lines += [f"author {author.name} <{author.email}> {stamp}"]
+        lines += [f"committer {COMMITTER} {stamp}", "", message]
+        commit = encode(b"commit", "\n".join(lines).encode(errors="replace"))
+        blobs = [put.made for put in puts.values() if put.made]
+        objects = [*blobs, *surgery.made, commit]
+        return _Plan(ident, puts, head, commit, objects, surgery, message, author, when)
+
+    def _lay(self, plan: _Plan) -> None:
+        """Lay everything ready beside: the files' new bytes, the branch's, and an empty index.
+
+        They are on the disk with the journal's flush, so that a power cut leaves each file old or
+        new: a file that is renamed into place before its bytes are there would be empty then.
+        """
+        for number, (path, put) in enumerate(plan.puts.items()):
+            if put.how == "write" and put.data is not None:
+                spare = plan.ready[path] = f"{self.tmp}/{plan.id}.{number}"
+                old = plain_file(f"{self.root}/{path}")
+                mode = kinds.S_IMODE(old.st_mode) if old else 0o666
+                plan.stats[path] = disk.write(spare, [put.data], mode, settle=self.durable)
+                if old and kinds.S_IMODE(plan.stats[path].st_mode) != mode:
+                    os.chmod(spare, mode)  # what the umask took away
+        commit = plan.commit.oid.hex().encode() + b"\n"
+        disk.write(f"{self.tmp}/{plan.id}.ref", [commit], 0o666, settle=self.durable)
+        if plan.touches_index:
+            disk.write(f"{self.tmp}/{plan.id}.index", [], 0o666)
+
+    def _intend(self, plan: _Plan) -> None:
+        """Say in the journal what is about to be done."""
+        facts = {
+            "id": plan.id,
+            "time": time.time_ns(),
+            "ref": plan.head.ref,
+            "parent": plan.head.commit,
+            "commit": plan.commit.oid.hex(),
+            "author": [plan.author.name, plan.author.email],
+            "when": plan.when.isoformat(),
+            "message": plan.message,
+            "puts": facts_of(plan.puts),
+        }
+        small = tuple(one for one in plan.objects if len(one.packed) <= disk.LARGE)
+        self.journal.append(Entry("intent", facts, small), flush=self.durable)
+
+    def take(self, ours: str, lock: str) -> None:
+        """Take a lock of Git's as a second name of ``ours``; wait while somebody else holds it."""
+        wait, end = 0.001, time.monotonic() + PATIENCE
+        while True:
+            try:
+                disk.link(ours, lock)
+                return
+            except FileExistsError:
+                if time.monotonic() > end:
+                    raise StoreError(
+                        f"Another git process holds {lock}. Let it finish; "
+                        "if none is running, delete that file."
+                    ) from None
+            except FileNotFoundError:  # ``git pack-refs`` removes folders of refs that are empty
+                disk.mkdir(os.path.dirname(lock))
+            time.sleep(wait)
+            wait = min(wait * 2, 0.05)
+
+    def _put(self, plan: _Plan) -> None:
+        """Exchange each file with what is there; what comes out is kept until the end."""
+        for number, (path, put) in enumerate(plan.puts.items()):
+            if put.how != "write":
+                continue
+            target = f"{self.root}/{path}"
+            plan.placed.append(path)
+            if path not in plan.ready:  # it goes
+                spare = f"{self.tmp}/{plan.id}.{number}.was"
+                try:
+                    disk.rename(target, spare)
+                except FileNotFoundError:
+                    continue
+                plan.ready[path] = spare
+            elif not os.path.lexists(target):
+                disk.mkdir(os.path.dirname(target))
+                try:
+                    disk.link(plan.ready[path], target)
+                except FileExistsError:  # somebody made it just now
+                    plan.ready[path] = exchange(plan.ready[path], target)
+            else:
+                plan.ready[path] = exchange(plan.ready[path], target)
+
+    def _patch(self, plan: _Plan) -> None:
+        """The index's entries of these paths, from the files as they are now."""
+        self.index.load()
+        entries: dict[bytes, tuple[bytes, bytes] | None] = {}
+        for path, put in plan.puts.items():
+            name = os.fsencode(path)
+            if self.index.unmerged(name):
+                raise ConflictError(path)
+            entries[name] = None
+            if put.blob:
+                stat = put.stat if put.how == "take" else plain_file(f"{self.root}/{path}")
+                laid = plan.stats.get(path)
+                if laid and stat and _saved_again(laid, stat):
+                    stat = None
+                entries[name] = (bytes.fromhex(put.blob.oid), stat_bytes(stat, put.blob.mode))
+        self.index.change(entries, plan.surgery.folders)
+        disk.fill(f"{self.tmp}/{plan.id}.index", self.index.image(), settle=self.durable)
+
+    def _move(self, plan: _Plan) -> bool:
+        """Compare-and-swap of the branch, under Git's own locks; False when HEAD had moved."""
+        ours = f"{self.tmp}/{plan.id}.ref"
+        ref = plan.head.ref
+        locks = self.heads.locks(ref)
+        taken: list[str] = []
+        try:
+            for lock in locks:
+                self.take(ours, lock)
+                taken.append(lock)
+            if self.heads.read() != plan.head:
+                return False
+            subject = plan.message.partition("\n")[0][:100]
+            line = f"{COMMITTER} {int(plan.when.timestamp())} +0000\t{subject}"
+            self.heads.note(ref, plan.head.commit, plan.commit.oid.hex(), line)
+            disk.rename(taken[-1], self.heads.place(ref))
+            taken.pop()
+            plan.moved = True
+        finally:
+            for lock in taken:
+                disk.unlink(lock)
+        return True
+
+    def _publish(self, plan: _Plan) -> None:
+        """Put the new index in its place, which frees Git's lock."""
+        if not plan.touches_index:
+            return
+        index, was = self.index.path, f"{self.tmp}/{plan.id}.was"
+        try:
+            stat = os.stat(self.lock)
+            if os.path.exists(index):
+                try:
+                    disk.swap(self.lock, index)
+                    disk.rename(self.lock, was)
+                except OSError as error:
+                    if error.errno != errno.ENOTSUP:
+                        raise
+                    disk.link(index, was)
+                    disk.rename(self.lock, index)
+            else:
+                disk.rename(self.lock, index)
+            self.index.written(stat)
+        except OSError:  # the commit stands; the next recovery brings the index along
+            self.index.forget()
+
+    def _done(self, plan: _Plan) -> None:
+        """Say so in the journal, and clear away what was laid ready."""
+        self._remember(plan.surgery.entries)
+        with contextlib.suppress(OSError):  # recovery finds the commit done without this word
+            facts = {"id": plan.id, "commit": plan.commit.oid.hex()}
+            self.journal.append(Entry("done", facts), flush=False)
+            self.clear(plan.id)
+            if self.journal.full:  # all of it is done: once the disk has it, it may go
+                if self.durable:
+                    disk.flush_all(self.root)
+                self.journal.begin(facts["commit"], flush=self.durable)
+
+    def _late(self, plan: _Plan) -> tuple[str, ...]:
+        """Files that came out of the exchange as another than was seen: put back where they were.
+
+        Somebody saved a file in the moment of the commit. Theirs is the later version: it stands in
+        the work tree again, on top of the commit, and is adopted as any hand edit.
+        """
+        late = []
+        for path, spare in plan.ready.items():
+            put = plan.puts[path]
+            if self.is_late(spare, put.was, put.blob):
+                self.put_back(path, spare)
+                late.append(path)
+        return tuple(late)
+
+    def is_late(self, spare: str, *known: Blob | None) -> bool:
+        """Whether what came out of an exchange is neither of the versions that are known."""
+        if not os.path.lexists(spare):
+            return False
+        if not plain_file(spare):
+            return True
+        return blob_id(read(spare)[0]) not in {blob.oid for blob in known if blob}
+
+    def put_back(self, path: str, spare: str) -> None:
+        """Put what stood in the work tree before there again."""
+        target = f"{self.root}/{path}"
+        if os.path.lexists(target):
+            exchange(spare, target)
+        else:
+            disk.mkdir(os.path.dirname(target))
+            disk.rename(spare, target)
+
+    def _give_up(self, plan: _Plan) -> None:
+        """Leave everything as it was found: files, locks, and no intent in the journal."""
+        self.index.forget()
+        for path in reversed(plan.placed):
+            target, spare = f"{self.root}/{path}", plan.ready.get(path)
+            if spare and os.path.lexists(target) and same_file(spare, target):
+                disk.unlink(target)  # it was new
+            elif spare and os.path.exists(spare) and self._ours(plan, path):
+                self.put_back(path, spare)
+        if plan.touches_index and same_file(f"{self.tmp}/{plan.id}.index", self.lock):
+            disk.unlink(self.lock)
+        self.journal.take_back(plan.id, flush=self.durable)
+        self.clear(plan.id)
+
+    def _ours(self, plan: _Plan, path: str) -> bool:
+        """Whether our version stands in the work tree, and not one that was saved since."""
+        target, put = f"{self.root}/{path}", plan.puts[path]
+        if put.data is None:
+            return not os.path.lexists(target)
+        return os.path.isfile(target) and read(target)[0] == put.data
+
+    def clear(self, ident: str) -> None:
+        """Remove what was laid ready for a commit; with "" for any."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self.tmp):
+                if name.startswith(f"{ident}." if ident else ""):
+                    disk.unlink(f"{self.tmp}/{name}")
+
+    def sweep(self, *, again: bool = False) -> None:
+        """Remove what earlier programs left of commits that are done, once in this one's life."""
+        if again or not self._swept:
+            self.clear("")
+            self._swept = True
+
+    def restage(self, states: Mapping[str, State]) -> None:
+        """Let the index say for these paths what the work tree holds, as ``git add`` would."""
+        ours = f"{self.tmp}/restage.index"
+        disk.mkdir(self.tmp)
+        disk.unlink(ours)
+        disk.write(ours, [], 0o666)
+        self.take(ours, self.lock)
+        try:
+            self.index.load()
+            entries: dict[bytes, tuple[bytes, bytes] | None] = {}
+            folders = {b"": Folder(b"", b"unknown")}
+            for path, state in states.items():
+                name, blob = os.fsencode(path), state.work
+                entries[name] = None
+                if blob:
+                    entries[name] = bytes.fromhex(blob.oid), stat_bytes(state.stat, blob.mode)
+                for end in (at for at, byte in enumerate(name) if byte == 0x2F):
+                    folders[name[:end]] = Folder(b"", b"unknown")
+            self.index.change(entries, folders)
+            disk.fill(ours, self.index.image(), settle=self.durable)
+            disk.rename(self.lock, self.index.path)
+        finally:
+            self.index.forget()
+            if same_file(ours, self.lock):
+                disk.unlink(self.lock)
+            disk.unlink(ours)
+
+
+def exchange(spare: str, target: str) -> str:
+    """Put ``spare`` in the place of ``target``; the answer is where the old file is now."""
+    try:
+        disk.swap(spare, target)
+        return spare
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+    disk.link(target, f"{spare}.was")
+    disk.rename(spare, target)
+    return f"{spare}.was"
+
+
+def read(path: str) -> tuple[bytes, os.stat_result]:
+    """A file's bytes, and its state before they were read: if it changes now, that is seen."""
+    with open(path, "rb") as file:
+        stat = os.fstat(file.fileno())
+        return file.read(), stat
+
+
+def plain_file(path: str) -> os.stat_result | None:
+    """The state of a plain file; None where there is none."""
+    try:
+        stat = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return stat if kinds.S_ISREG(stat.st_mode) else None
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two names are of one file."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _saved_again(laid: os.stat_result, now: os.stat_result) -> bool:
+    return (laid.st_mtime_ns, laid.st_size) != (now.st_mtime_ns, now.st_size)
+
+
+def facts_of(puts: Mapping[str, Put]) -> list[object]:
+    """What the journal keeps of the paths: path, how, and the blobs after and before."""
+
+    def blob(of: Blob | None) -> list[object] | None:
+        return [of.oid, of.mode] if of else None
+
+    return [[path, put.how, blob(put.blob), blob(put.was)] for path, put in puts.items()]

@@ -1,0 +1,87 @@
+"""What a commit is told: what becomes of each path, and how each path stands before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from fsagent.repo.objects import Object, encode
+
+if TYPE_CHECKING:
+    import os
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file as Git holds it: object id and mode (0o100644 or 0o100755)."""
+
+    oid: str
+    mode: int = 0o100644
+
+
+@dataclass(frozen=True)
+class Put:
+    """What a commit does to one path; without ``blob`` the path goes.
+
+    ``how``: "write" puts ``data`` into the work tree, where ``was`` stands now; "take" commits what
+    stands there (``stat`` is the file's state when it was read); "staged" leaves both the work tree
+    and the index alone. ``made`` is the blob, where it may be new to the repository.
+    """
+
+    how: Literal["write", "take", "staged"]
+    blob: Blob | None
+    made: Object | None = None
+    data: bytes | None = None
+    was: Blob | None = None
+    stat: os.stat_result | None = None
+
+    @classmethod
+    def write(cls, data: bytes | None, was: Blob | None) -> Put:
+        """Put ``data`` (None: no file) in the place of ``was``, whose mode stays."""
+        if data is None:
+            return cls("write", None, None, None, was)
+        made = encode(b"blob", data)
+        return cls("write", Blob(made.oid.hex(), was.mode if was else 0o100644), made, data, was)
+
+
+@dataclass(frozen=True)
+class State:
+    """A path in HEAD, in the index and in the work tree; None where it is not.
+
+    ``data`` are the file's bytes, where they had to be read.
+    """
+
+    head: Blob | None
+    staged: Blob | None
+    work: Blob | None
+    data: bytes | None = None
+    stat: os.stat_result | None = None
+
+    def holds(self, data: bytes | None) -> bool:
+        """Whether the file in the work tree has these bytes (None: there is no file)."""
+        if data is None or self.work is None:
+            return data is None and self.work is None
+        if self.data is not None:
+            return self.data == data
+        return encode(b"blob", data).oid.hex() == self.work.oid
+
+    def put(self) -> Put:
+        """A commit of what stands in the work tree."""
+        made = encode(b"blob", self.data) if self.data is not None else None
+        return Put("take", self.work, made, None, self.work, self.stat)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A commit that was made; ``late`` are the paths whose file somebody saved in that moment."""
+
+    commit: str
+    late: tuple[str, ...] = ()
+
+
+class MovedError(Exception):
+    """A person committed one of the paths in this moment: look at them again."""
+
+
+class ConflictError(Exception):
+    """A merge left a conflict for this path."""
