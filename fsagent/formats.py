@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
@@ -19,6 +20,7 @@ from fsagent.records import CORE_LIMIT, Block, Note, Record, ToolCall, Usage
 
 _FENCE = re.compile(r"---[ \t]*(?:\r\n|\n)")
 _FRONT_MATTER_MAX = 16_384
+_KEPT_MAX = 65_536
 """Characters of front matter that are looked at: more than anyone writes, less than a YAML bomb."""
 
 
@@ -107,6 +109,10 @@ def _line_ends_of(old: str, new: str) -> str:
 
 def parse_page(data: bytes) -> Page:
     """A Markdown file taken apart. Never fails: see ``Page.problem``."""
+    return _known_page(data) if len(data) < _KEPT_MAX else _parse_page(data)
+
+
+def _parse_page(data: bytes) -> Page:
     try:
         text, readable = data.decode(), True
     except UnicodeDecodeError as error:
@@ -135,6 +141,9 @@ def parse_page(data: bytes) -> Page:
     blank = re.compile(r"\r?\n").match(rest, end)
     end = blank.end() if blank else end
     return Page(bom + rest[:end], rest[end:], meta, readable=readable)
+
+
+_known_page = lru_cache(maxsize=256)(_parse_page)  # a change reads the same blocks several times
 
 
 def format_page(meta: Mapping[str, Any], value: str) -> str:

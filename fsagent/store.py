@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from fsagent.formats import (
 )
 from fsagent.layout import OURS, is_agents, require_agent
 from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
-from fsagent.repo import Made, MovedError, Put, Repo
+from fsagent.repo import Made, MovedError, Put, Repo, State
 
 TURN_PATIENCE = 30.0
 """Seconds that a turn waits for another one to end."""
@@ -56,6 +56,7 @@ class Store:
     def __init__(self, root: Path, clock: Clock | None = None) -> None:
         require_agent(root)
         self.root = root.resolve()
+        self._top = str(self.root)
         self.clock = clock or Clock()
         self.repo = Repo(self.root)
         self.warnings: list[str] = []
@@ -167,17 +168,17 @@ class Store:
         """
         self._inside(path)
         try:
-            with open(self.root / path, "rb") as file:
+            with open(f"{self._top}/{path}", "rb") as file:
                 return file.read()
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
 
     def _inside(self, path: str) -> None:
         """Refuse a path that a symbolic link or ``..`` would lead out of the directory."""
-        place = self.root
+        place = self._top
         for part in path.split("/"):
-            place = place / part
-            if part in ("", ".", "..") or place.is_symlink():
+            place = f"{place}/{part}"
+            if part in ("", ".", "..") or os.path.islink(place):
                 raise StoreError(
                     f"{path} leads through a symbolic link and is left alone: "
                     "put a real file or folder there."
@@ -234,12 +235,16 @@ class Store:
             change.commit = made.commit
             for path in (*writes, *change.included):
                 self.live.pop(path, None)
-            change.adopted += self._adopt(made.late)
+            if made.late:
+                change.adopted += self._adopt(self.repo.compare(made.late))
 
     def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
         """One try at a commit: what a hand has changed in these files comes first."""
-        change.adopted += self._adopt(writes)
         states = self.repo.compare([*writes, *change.included])
+        adopted = self._adopt({path: states[path] for path in writes})
+        if adopted:
+            change.adopted += adopted
+            states = self.repo.compare(states)
         puts = {}
         for path, data in writes.items():
             state = states[path]
@@ -291,7 +296,7 @@ class Store:
 
     def _now(self, path: str) -> bytes | None:
         """The file's bytes; None where there is no file (there may be a folder of that name)."""
-        return self.read(path) if (self.root / path).is_file() else None
+        return self.read(path) if os.path.isfile(f"{self._top}/{path}") else None
 
     # ── hand edits ────────────────────────────────────────────────────────────────────────────
 
@@ -308,7 +313,7 @@ class Store:
             if not dirty and not self._conflicts:
                 return []
             self._ready()
-            return self._adopt([*dirty, *self._conflicts])
+            return self._adopt(self.repo.compare([*dirty, *self._conflicts]))
 
     def dirty(self, *, recall: bool = True) -> list[str]:
         """The agent's own files that differ from HEAD: edited, staged, new or gone."""
@@ -330,10 +335,8 @@ class Store:
                 found.append(path)
         return found
 
-    def _adopt(self, paths: Iterable[str]) -> list[Adopted]:
+    def _adopt(self, states: Mapping[str, State]) -> list[Adopted]:
         """Commit what a hand changed in these files, one commit or two; the caller may write."""
-        paths = list(paths)
-        states = self.repo.compare(paths) if paths else {}
         made = []
         # A version that was staged, and then edited on: both are kept.
         staged = {p: s.staged for p, s in states.items() if s.staged not in (None, s.head, s.work)}

@@ -161,7 +161,7 @@ class Repo:
     def under_way(self) -> str | None:
         """The name of a person's unfinished merge, rebase or the like, or None."""
         for name, what in _UNDER_WAY.items():
-            if (self.git_dir / name).exists():
+            if os.path.exists(f"{self._pipeline.heads.git_dir}/{name}"):
                 return what
         return None
 

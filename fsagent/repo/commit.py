@@ -338,6 +338,8 @@ class Pipeline:
                     disk.link(plan.ready[path], target)
                 except FileExistsError:  # somebody made it just now
                     plan.ready[path] = exchange(plan.ready[path], target)
+                else:  # at once, since it changes the state of the file that the index notes
+                    disk.unlink(plan.ready.pop(path))
             else:
                 plan.ready[path] = exchange(plan.ready[path], target)
 
@@ -452,9 +454,9 @@ class Pipeline:
         self.index.forget()
         for path in reversed(plan.placed):
             target, spare = f"{self.root}/{path}", plan.ready.get(path)
-            if spare and os.path.lexists(target) and same_file(spare, target):
+            if (spare is None or same_file(spare, target)) and self._ours(plan, path):
                 disk.unlink(target)  # it was new
-            elif spare and os.path.exists(spare) and self._ours(plan, path):
+            elif spare and os.path.lexists(spare) and self._ours(plan, path):
                 self.put_back(path, spare)
         if plan.touches_index and same_file(f"{self.tmp}/{plan.id}.index", self.lock):
             disk.unlink(self.lock)

@@ -26,6 +26,10 @@ _ADDED_LATER = 0x2000
 
 _MARK_EVERY = 1 << 18
 
+_SECOND = 1_000_000_000
+_TICK = 20_000_000
+"""Nanoseconds within which two writes may get the same time from a coarse clock."""
+
 
 class UnfitIndexError(Exception):
     """An index that only Git itself can write: split, sparse, version 4, or damaged."""
@@ -85,7 +89,8 @@ class GitIndex:
         self._marks: list[tuple[int, hashlib._Hash]] = []
         self._trees: _Tree | None = None
         self._kept = b""
-        self._racy: dict[bytes, bytes] = {}
+        self._racy: set[bytes] = set()
+        """Entries that are no older than the index, to the second, as most builds of Git count."""
         self._time = 0
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
@@ -118,7 +123,7 @@ class GitIndex:
         version, count = struct.unpack(">II", data[4:12])
         if version not in (2, 3):
             raise UnfitIndexError(f"it is of version {version}")
-        limit = struct.pack(">II", *divmod(time, 1_000_000_000))
+        limit = struct.pack(">I", time // _SECOND & 0xFFFFFFFF)
         at, end = 12, len(data) - 20
         offsets = self._at
         try:
@@ -129,8 +134,8 @@ class GitIndex:
                 start = at + (_FIXED + 2 if flags & _EXTENDED else _FIXED)
                 if length == _LENGTH:
                     length = data.index(b"\0", start) - start
-                if data[at + 8 : at + 16] >= limit:
-                    self._racy[data[start : start + length]] = data[at + 8 : at + 16]
+                if data[at + 8 : at + 12] >= limit:
+                    self._racy.add(data[start : start + length])
                 at += (start - at + length + 8) & ~7
         except (IndexError, ValueError):
             raise UnfitIndexError("it is damaged") from None
@@ -178,9 +183,9 @@ class GitIndex:
         """Whether the file is surely the one that was staged, told from its state alone.
 
         A file that changed within one tick of the clock after the index was written would look
-        unchanged: such a one is not sure (git-scm.com/docs/racy-git).
+        unchanged: such a one is not sure.
         """
-        return entry.stat == stat_bytes(stat, mode) and stat.st_mtime_ns < self._time
+        return entry.stat == stat_bytes(stat, mode) and stat.st_mtime_ns < self._time - _TICK
 
     def _flags(self, place: int) -> int:
         at = self._at[place]
@@ -221,7 +226,7 @@ class GitIndex:
         self._retree(folders)
 
     def _put(self, path: bytes, oid: bytes, stat: bytes) -> None:
-        self._racy[path] = stat[8:16]  # until a later index shows that its file is older
+        self._racy.add(path)
         place = self._find(path)
         if self._holds(place, path) and not self._flags(place) & (_EXTENDED | _STAGE):
             at = self._at[place]
@@ -243,7 +248,7 @@ class GitIndex:
         first = place = self._find(path)
         while self._holds(place, path):
             place += 1
-        self._racy.pop(path, None)
+        self._racy.discard(path)
         if place > first:
             self._splice(first, place, b"")
 
@@ -265,22 +270,32 @@ class GitIndex:
     def _settle_racy(self, entries: Mapping[bytes, object]) -> None:
         """Let no later time of the index hide a file that changed just after it was staged.
 
-        As Git does on each write: an entry as young as the index is compared by content, and if the
-        file is another by now, its size becomes 0, which no reader takes for the file's.
+        Git compares times to the second, unless it was built otherwise, and trusts an entry that is
+        older than the index. So, as Git does on each write, a file that may have changed within the
+        second is compared by content; if it is another by now, the entry's size becomes 0, which no
+        reader takes for the file's (git-scm.com/docs/racy-git).
         """
-        for path, time in list(self._racy.items()):
-            if time < struct.pack(">II", *divmod(self._time, 1_000_000_000)):
-                del self._racy[path]
-            elif path not in entries and (entry := self.get(path)):
-                try:
-                    with open(os.path.join(self._root, os.fsdecode(path)), "rb") as file:
-                        same = blob_id(file.read()) == entry.oid.hex()
-                except OSError:
-                    continue  # gone: that is seen
-                if not same:
-                    at = self._at[self._find(path)]
-                    self._data[at + 36 : at + 40] = bytes(4)
-                    self._touched(at)
+        second = self._time // _SECOND
+        for path in list(self._racy):
+            entry = None if path in entries else self.get(path)
+            if entry is None or int.from_bytes(entry.stat[8:12]) < second:
+                self._racy.discard(path)
+                continue
+            place = os.path.join(self._root, os.fsdecode(path))
+            try:
+                stat = os.lstat(place)
+                if entry.stat == stat_bytes(stat, entry.mode) and (
+                    stat.st_mtime_ns < self._time - _TICK
+                ):
+                    continue
+                with open(place, "rb") as file:
+                    same = blob_id(file.read()) == entry.oid.hex()
+            except OSError:
+                continue  # gone, or no file: that is seen
+            if not same:
+                at = self._at[self._find(path)]
+                self._data[at + 36 : at + 40] = bytes(4)
+                self._touched(at)
 
     def _retree(
         self,

@@ -102,5 +102,5 @@ class Heads:
 
 
 def _text(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read(4096).rstrip("\n")
+    with open(path, "rb", buffering=0) as file:
+        return file.read(4096).decode("ascii").rstrip("\n")
