@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fsagent.bench import texts, tune
+from fsagent.bench import commit, texts, tune
 from fsagent.bench.index import BASE, MEASURES
 from fsagent.bench.locomo import load
 from fsagent.bench.recall import measure
 from fsagent.cli.bench import _COLUMNS as COLUMNS
 
+from conftest import git
 from test_cli import Shell
 
 DEV = Path(__file__).parents[2] / "shared" / "data" / "locomo-dev.json"
@@ -295,7 +298,119 @@ def test_index_of_a_folder(tmp_path: Path) -> None:
     assert all(question.endswith("?") for question in texts.questions(made, 10))
 
 
-@pytest.mark.parametrize("docs", ["", "0", "a", "10,,20", "-5"])
-def test_sizes_are_numbers(docs: str, tmp_path: Path) -> None:
-    error = Shell(tmp_path).fails("bench", "index", "--docs", docs, status=2)
-    assert "is not like 1000,10000" in error
+@pytest.mark.parametrize("sizes", ["", "0", "a", "10,,20", "-5"])
+def test_sizes_are_numbers(sizes: str, tmp_path: Path) -> None:
+    for command, option in [("index", "--docs"), ("commit", "--files")]:
+        error = Shell(tmp_path).fails("bench", command, option, sizes, status=2)
+        assert "is not like 1000,10000" in error
+
+
+ROADS = ["git add, git commit", "durability: process", "durability: power"]
+KINDS = ["core", "archival", "note", "turn"]
+
+
+def test_commit(tmp_path: Path) -> None:
+    options = "--files", "20,30", "--rounds", "2", "--history", "4", "--turns", "20"
+    out, err = Shell(tmp_path).run("bench", "commit", *options, "--json")
+    assert "making twins: 30 notes after 4 commits" in err
+    found = json.loads(out)
+    assert list(found["sizes"]) == ["20", "30"]
+    for size in [*found["sizes"].values(), found["history"]]:
+        rows, ratios = size["rows"], size["ratios"]
+        assert list(rows) == ROADS
+        for road in ROADS:
+            assert list(rows[road]) == [
+                f"{kind}_{key}_ms" for kind in KINDS for key in ("p50", "p95", "cpu")
+            ]
+            for kind in KINDS:
+                base = rows[ROADS[0]][f"{kind}_p50_ms"]
+                for key in ("p50", "p95"):  # both over git's p50
+                    figure = rows[road][f"{kind}_{key}_ms"]
+                    assert ratios[road][f"{kind}_{key}_ms"] == pytest.approx(
+                        figure / base, rel=0.01
+                    )
+                assert rows[road][f"{kind}_cpu_ms"] > 0
+        git_alone = rows[ROADS[0]]
+        assert git_alone["turn_cpu_ms"] > 2 * git_alone["core_cpu_ms"] > 1  # five changes are more
+    few, many = (found["sizes"][size]["rows"] for size in ("20", "30"))
+    assert [found["history"]["files"], found["history"]["commits"]] == [30, 4]
+    for growth, before, after in [
+        (found["growth"], few, many),
+        (found["history"]["growth"], many, found["history"]["rows"]),
+    ]:
+        assert growth == {
+            road: {
+                f"{kind}_{key}_ms": pytest.approx(
+                    after[road][f"{kind}_{key}_ms"] / before[road][f"{kind}_{key}_ms"], rel=0.01
+                )
+                for kind in KINDS
+                for key in ("p50", "cpu")
+            }
+            for road in ROADS
+        }
+    assert found["recall"]["turns"] == 20
+    assert list(found["recall"]["rows"]["fsagent"]) == list(commit.RECALL)
+    assert found["config"]["rounds"] == 2
+
+
+def test_commit_prints_tables(tmp_path: Path) -> None:
+    options = "--files", "20", "--rounds", "1", "--history", "3", "--turns", "10"
+    out, _ = Shell(tmp_path).run("bench", "commit", *options)
+    sizes, growth, recall = (table.splitlines() for table in out.split("\n\n"))
+    assert re.split(r"  +", sizes[0]) == ["20 notes", *ROADS]
+    assert [line.partition("  ")[0] for line in sizes[1:]] == list(commit.MEASURES.values())
+    assert len({len(line) for line in sizes}) == 1
+    assert re.match(r"core edit, p50, ms +[\d.]+ +\(1\.0x\) +[\d.]+ +\([\d.]+x\) +", sizes[1])
+    assert re.split(r"  +", growth[0]) == ["growth from 1 to 3 commits", *ROADS]
+    assert [line.split("  ")[0] for line in growth[1:3]] == ["core edit, p50", "core edit, CPU p50"]
+    assert re.fullmatch(r"core edit, p50( +[\d.]+x){3}", growth[1])
+    assert re.split(r"  +", recall[0]) == ["10 plain turns", "fsagent"]
+    assert len(recall) == 1 + len(commit.RECALL)
+
+
+def test_twins_make_the_same_changes(tmp_path: Path) -> None:
+    twins = commit.Twins(tmp_path / "twins", 20, 5)
+    twins.run(1)  # and one that is not counted
+    twins.close()
+    assert {len(costs) for kinds in twins.costs.values() for costs in kinds.values()} == {1}
+    for road, twin in twins.each.items():
+        authors = git(twin.root, "log", "--format=%an").splitlines()
+        name = "Bench" if road == commit.BASE else "bench"  # a person, or the agent
+        assert authors == [name] * 16 + ["Bench"] * 5
+        assert len(git(twin.root, "ls-files", "archival").splitlines()) == 20 + 2 * 2
+        kept = git(twin.root, "show", "HEAD:agent.yaml")
+        assert (road in kept.splitlines()) == (road != commit.BASE)
+        assert git(twin.root, "config", "gc.auto") == "0\n"
+    twin = twins.each["durability: power"]
+    for spoil in ["not committed", "committed"]:
+        (twin.root / "core/human.md").write_text("Somebody else.")
+        if spoil == "committed":
+            git(twin.root, "commit", "-qam", "spoilt")
+        with pytest.raises(AssertionError, match="have not made the same changes"):
+            twins.check()
+
+
+def test_growth_of_recall(tmp_path: Path) -> None:
+    found = commit.recall(tmp_path, 30)
+    for name, turns in [("old", 30), ("young", 3)]:
+        root = tmp_path / name
+        files = root.glob("recall/**/*.jsonl")
+        said = [line for file in files for line in file.read_bytes().splitlines()]
+        assert [len(said), len(set(said))] == [2 * turns] * 2
+        assert len(git(root, "log", "--format=%h", "--", "recall").splitlines()) == turns
+        assert git(root, "status", "--porcelain") == ""
+    row, ratios = found["rows"]["fsagent"], found["ratios"]["fsagent"]
+    log = sum(file.stat().st_size for file in tmp_path.glob("old/recall/**/*.jsonl")) / (1 << 20)
+    assert row["log_mb"] == pytest.approx(log, rel=0.01)
+    assert row["loose_mb"] > row["packed_mb"] < row["git_mb"]
+    assert git(tmp_path / "old", "count-objects").startswith("0 objects")
+    assert ratios["packed_mb"] == pytest.approx(row["packed_mb"] / log, rel=0.01)
+    growth = row["last_cpu_ms"] / row["first_cpu_ms"]
+    assert ratios["last_cpu_ms"] == pytest.approx(growth, rel=0.01)
+
+
+def test_the_processes_that_git_runs_count() -> None:
+    program = "import time\nwhile time.process_time() < 0.2: pass"
+    wall, cpu = commit._timed(subprocess.run, [sys.executable, "-c", program])
+    assert wall > 190
+    assert 190 < cpu < 2000

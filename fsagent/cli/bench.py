@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fsagent.cli.common import as_json, directory, note_to_person, print_json
+from fsagent.cli.common import F, as_json, directory, note_to_person, print_json
 
 _CATEGORIES = {
     "1": "multi-hop",
@@ -41,6 +42,12 @@ def _sizes(context: click.Context, option: click.Parameter, value: str) -> list[
     if min(sizes) < 1:
         raise click.BadParameter(f"{value!r} is not like 1000,10000.")
     return sizes
+
+
+def _count(name: str, default: int, text: str, least: int = 0) -> Callable[[F], F]:
+    """An option that takes a whole number."""
+    kind = click.IntRange(least)
+    return click.option(name, type=kind, default=default, show_default=True, metavar="N", help=text)
 
 
 @click.group()
@@ -164,15 +171,64 @@ def index(docs: list[int], text: Path | None, json_: bool) -> None:
         print_json(found)
         return
     for number, size in enumerate(found["sizes"].values()):
-        rows, ratios = size["rows"], size["ratios"]
         average = size["characters"] / size["docs"]
         if number:
             click.echo()
-        table = [[f"{size['docs']:,} docs of {average:.0f} characters", *rows]]
-        for key, title in MEASURES.items():
-            cells = (_cell(row.get(key), ratios[name].get(key)) for name, row in rows.items())
-            table.append([title, *cells])
+        _figures(f"{size['docs']:,} docs of {average:.0f} characters", size, MEASURES)
+
+
+@bench.command()
+@click.option(
+    "--files",
+    callback=_sizes,
+    default="100,10000",
+    show_default=True,
+    metavar="N,N",
+    help="How many notes the agents have; 100000 takes several minutes.",
+)
+@_count("--rounds", 30, "How often each kind of change is made.", least=1)
+@_count("--history", 10_000, "Commits of an agent with a long history; 0 leaves that out.")
+@_count("--turns", 8_000, "Turns over which recall grows; 0 leaves that out.")
+@as_json
+def commit(files: list[int], rounds: int, history: int, turns: int, json_: bool) -> None:
+    """What a change costs, and in brackets how often what plain git takes for the same one.
+
+    The same changes are made in three repositories with the same files, which take turns: by
+    `git add` and `git commit -q`, and by fsagent with either durability.
+    """
+    from fsagent.bench.commit import MEASURES, RECALL, measure
+
+    found = measure(files, rounds, history, turns, note_to_person)
+    if json_:
+        print_json(found)
+        return
+    for size in found["sizes"].values():
+        _figures(f"{size['files']:,} notes", size, MEASURES)
+        click.echo()
+    grown = {}
+    if "growth" in found:
+        grown[f"from {min(files):,} to {max(files):,} notes"] = found["growth"]
+    if "history" in found:
+        grown[f"from 1 to {history:,} commits"] = found["history"]["growth"]
+    for title, growth in grown.items():
+        table = [[f"growth {title}", *growth]]
+        for key in next(iter(growth.values())):
+            cells = (f"{_short(ratios[key])}x" for ratios in growth.values())
+            table.append([MEASURES[key].removesuffix(", ms"), *cells])
         _table(table)
+        click.echo()
+    if "recall" in found:
+        _figures(f"{turns:,} plain turns", found["recall"], RECALL)
+
+
+def _figures(title: str, size: Mapping[str, Any], measures: Mapping[str, str]) -> None:
+    """Print a table of what each of ``size["rows"]`` costs, one in a column."""
+    rows, ratios = size["rows"], size["ratios"]
+    table = [[title, *rows]]
+    for key, name in measures.items():
+        cells = (_cell(row.get(key), ratios[who].get(key)) for who, row in rows.items())
+        table.append([name, *cells])
+    _table(table)
 
 
 def _cell(value: float | None, ratio: float | None) -> str:
