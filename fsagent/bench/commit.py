@@ -113,8 +113,9 @@ def measure(
         for shape in shapes:
             tell(f"making twins: {_called(*shape)}")
             made[shape] = Twins(Path(place, "-".join(map(str, shape))), *shape)
+        draw = random.Random(3)
         for done in range(0, rounds, PART):
-            for shape, twins in made.items():
+            for shape, twins in draw.sample(list(made.items()), len(made)):
                 tell(f"{_called(*shape)}: round {done + 1} of {rounds}")
                 twins.run(min(rounds - done, PART))
         rows = {shape: twins.rows() for shape, twins in made.items()}
@@ -259,6 +260,7 @@ class Twins:
         In a round each twin makes one change of every kind, and a turn of five. The order of the
         kinds and of the twins is drawn anew each time.
         """
+        os.sync()  # what others have left to be written must not burden these
         draw = self._draw
         for number in range(rounds + 1):
             blocks = {kind: [self._want(kind)] for kind in KINDS if kind != "turn"}
