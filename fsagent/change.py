@@ -47,7 +47,7 @@ class Change:
         self.commit: str | None = None
 
     def _page(self, path: str) -> Page:
-        if path not in self.writes:
+        if path not in self.writes and path not in self.seen:  # what was read first is what counts
             self.seen[path] = self.store.read(path)
         return parse_page(self.writes.get(path) or self.seen.get(path) or b"")
 

@@ -154,6 +154,18 @@ def test_an_edit_in_the_middle_of_a_turn_comes_first_and_is_told(make: Make) -> 
     assert "edited core/human.md by hand" in sent[-1]["content"]
 
 
+def test_an_edit_between_reading_and_writing_is_never_overwritten(sarah: Agent) -> None:
+    def append() -> None:
+        with sarah.store.change("human: + x") as change:
+            text = change.block("human").text
+            write(sarah, "core/human.md", "Name: Tim\nBy hand.\n")
+            change.set_block("human", f"{text}\nx")
+
+    with pytest.raises(StoreError, match=r"core/human\.md was edited in this very moment"):
+        append()
+    assert sarah.blocks["human"].text == "Name: Tim\nBy hand."
+
+
 def test_names_with_spaces_accents_and_newlines(make: Make) -> None:
     agent = make(call("core_memory_append", label="mes idées", content="une"), "ok")
     write(agent, "core/mes idées.md", "deux\n")
