@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,9 @@ class Change:
     the commit's id once it has ended, or None when nothing differed.
     """
 
-    def __init__(self, store: Store, subject: str) -> None:
+    def __init__(self, store: Store, subject: str, hold: Callable[[], object] = bool) -> None:
         self.store = store
+        self._hold: Callable[[], object] | None = hold
         self.subject = subject
         self.id = store.clock.id()
         self.writes: dict[str, bytes | None] = {}
@@ -51,8 +52,15 @@ class Change:
             self.seen[path] = self.store.read(path)
         return parse_page(self.writes.get(path) or self.seen.get(path) or b"")
 
+    def _begin(self) -> None:
+        """Keep other programs from writing, from now until the change ends."""
+        if self._hold:
+            self._hold()
+            self._hold = None
+
     def blocks(self) -> dict[str, Block]:
         """Core memory as this change leaves it."""
+        self._begin()
         found = self.store.blocks()
         for label, block in found.items():
             if block.path in self.writes:

@@ -8,12 +8,10 @@ committed first, as the person's (``adopt``).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +32,7 @@ from fsagent.formats import (
     parse_record,
 )
 from fsagent.layout import OURS, is_agents, require_agent
+from fsagent.locks import Locks
 from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
 from fsagent.repo import Made, MovedError, Put, Repo, State
 
@@ -62,6 +61,7 @@ class Store:
         self.warnings: list[str] = []
         self._config: tuple[bytes, AgentConfig | None] = (b"", None)
         self._private = self.repo.git_dir / "fsagent"
+        self.locks = Locks(self._private)
         self.live: dict[str, set[str]] = {}
         """Ids of the records that this process appended and no commit holds yet, by segment."""
         self._conflicts: set[str] = set()
@@ -200,32 +200,35 @@ class Store:
     ) -> Iterator[Change]:
         """Gather writes; at the end they are one commit by ``author`` (None: the agent).
 
-        Nothing is written when the body raises, and nothing is committed when nothing differs:
-        then ``Change.commit`` is None. What a person changed meanwhile in the same files is
+        From the first look at a block on, no other program writes, so that what is written follows
+        from what was read. Nothing is written when the body raises, and nothing is committed when
+        nothing differs: then ``Change.commit`` is None. What a person changed meanwhile in the same files is
         committed first, as theirs, and is in ``Change.adopted``.
 
         Raises:
             StoreError: when the change cannot be written; then every file is as it was.
         """
-        change = Change(self, subject)
-        yield change
-        change.trailers = {
-            "Change": change.id,
-            "Tool": tool,
-            "Tool-Call": call,
-            "Turn": turn,
-            "Message": message,
-            "Model": model,
-        }
-        self._commit(change, author or self.author)
+        with contextlib.ExitStack() as held:
+            change = Change(self, subject, lambda: held.enter_context(self._writing()))
+            yield change
+            change.trailers = {
+                "Change": change.id,
+                "Tool": tool,
+                "Tool-Call": call,
+                "Turn": turn,
+                "Message": message,
+                "Model": model,
+            }
+            self._commit(change, author or self.author)
 
     def _commit(self, change: Change, author: Person) -> None:
-        writes = {p: data for p, data in change.writes.items() if data != self._now(p)}
-        if not writes and not change.included:
+        if not change.writes and not change.included:
             return
         with self._writing():
+            writes = {p: data for p, data in change.writes.items() if data != self._now(p)}
+            if not writes and not change.included:
+                return
             self._ready()
-            change.adopted = []
             for _ in range(20):
                 with contextlib.suppress(MovedError):  # a person committed the file: look again
                     made = self._make(change, writes, author)
@@ -259,7 +262,7 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the lock for writing, and settle first what an earlier program left half done."""
-        with self._lock("write", 10.0, "Another program writes to this agent: try again."):
+        with self.locks.hold("write", 10.0, "Another program writes to this agent: try again."):
             self.repo.durable = self.config.durability == "power"
             try:
                 yield
@@ -271,7 +274,7 @@ class Store:
         if self.repo.settled():
             return
         try:
-            with self._lock("write", 0.0, "busy"):
+            with self.locks.hold("write", 0.0, "busy"):
                 self.repo.recover()
         except AgentBusy:
             return
@@ -417,7 +420,7 @@ class Store:
     def turn(self) -> Iterator[None]:
         """Hold the agent's turn. Waits up to 30 s for another one, then raises AgentBusy."""
         busy = f"{self.root.name} is in the middle of another turn: try again when it has answered."
-        with self._lock("turn", TURN_PATIENCE, busy):
+        with self.locks.hold("turn", TURN_PATIENCE, busy):
             yield
 
     def recover(self) -> list[str]:
@@ -470,26 +473,6 @@ class Store:
         except OSError as error:
             raise StoreError(f"{place} cannot be made: {error.strerror}.") from error
         return place
-
-    @contextmanager
-    def _lock(self, name: str, patience: float, busy: str) -> Iterator[None]:
-        """Hold a kernel lock; it frees itself when the process ends, however it ends."""
-        try:
-            file = open(self._folder() / f"{name}.lock", "ab")  # noqa: SIM115 - closed below
-        except OSError as error:
-            raise StoreError(f"{self.root} cannot be written: {error.strerror}.") from error
-        with file:
-            end, wait = time.monotonic() + patience, 0.001
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise AgentBusy(busy) from None
-                time.sleep(wait)
-                wait = min(wait * 2, 0.05)
-            yield
 
 
 def _all_records(data: bytes) -> bool:

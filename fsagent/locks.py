@@ -1,0 +1,58 @@
+"""Kernel locks: held by one thread of one process, and free as soon as that ends, however it ends.
+
+``turn`` is held for a turn, ``write`` for one change and never across a model call. The files they
+lie on hold nothing; that one exists says nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fsagent.errors import AgentBusy, StoreError
+
+
+class Locks:
+    """The locks in ``folder``. A thread that holds one may take it again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._holders: dict[str, int] = {}
+
+    @contextmanager
+    def hold(self, name: str, patience: float, busy: str) -> Iterator[None]:
+        """Hold a lock, waiting up to ``patience`` seconds for it.
+
+        Raises:
+            AgentBusy: saying ``busy``, when somebody else has held it all the time.
+            StoreError: the folder cannot be written.
+        """
+        me = threading.get_ident()
+        if self._holders.get(name) == me:
+            yield
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = open(self.folder / f"{name}.lock", "ab")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise StoreError(f"{self.folder} cannot be written: {error.strerror}.") from error
+        with file:
+            end, wait = time.monotonic() + patience, 0.001
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise AgentBusy(busy) from None
+                time.sleep(wait)
+                wait = min(wait * 2, 0.05)
+            self._holders[name] = me
+            try:
+                yield
+            finally:
+                del self._holders[name]
