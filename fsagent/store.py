@@ -202,8 +202,8 @@ class Store:
 
         From the first look at a block on, no other program writes, so that what is written follows
         from what was read. Nothing is written when the body raises, and nothing is committed when
-        nothing differs: then ``Change.commit`` is None. What a person changed meanwhile in the same files is
-        committed first, as theirs, and is in ``Change.adopted``.
+        nothing differs: then ``Change.commit`` is None. What a person changed meanwhile in the same
+        files is committed first, as theirs, and is in ``Change.adopted``.
 
         Raises:
             StoreError: when the change cannot be written; then every file is as it was.
