@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsagent.clock import stamp
 from fsagent.errors import BlockNotFound, OverLimit, ReadOnly, StoreError
-from fsagent.formats import Page, clean, format_page, parse_page
+from fsagent.formats import Page, clean, format_page, label_of, parse_page
 from fsagent.records import Block, Note, Person
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Change:
         self.id = store.clock.id()
         self.writes: dict[str, bytes | None] = {}
         self.seen: dict[str, bytes | None] = {}
+        self._labels: dict[str, str] = {}
         self.included: list[str] = []
         """Paths whose bytes stand in the work tree already, as those of recall do."""
         self.trailers: dict[str, str | None] = {}
@@ -73,13 +74,14 @@ class Change:
         Raises:
             BlockNotFound: naming the labels that there are.
         """
-        blocks = self.blocks()
-        block = blocks.get(unicodedata.normalize("NFC", label))
-        if not block:
-            raise BlockNotFound(
-                f"There is no block {label!r}. The blocks are: {', '.join(blocks) or 'none'}."
-            )
-        return self.store.block_of(block.path, self._page(block.path))
+        self._begin()
+        if not self._labels:
+            self._labels = {label_of(path): path for path in self.store.paths("core")}
+        path = self._labels.get(unicodedata.normalize("NFC", label))
+        if not path:
+            known = ", ".join(self.blocks()) or "none"
+            raise BlockNotFound(f"There is no block {label!r}. The blocks are: {known}.")
+        return self.store.block_of(path, self._page(path))
 
     def set_block(self, label: str, text: str, *, by_person: bool = False) -> Block:
         """Give a block another value; the answer is the block as it is then.

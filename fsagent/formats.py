@@ -199,11 +199,16 @@ def is_limit(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def label_of(path: str) -> str:
+    """The label of the block in that file, in Unicode's composed form."""
+    return unicodedata.normalize("NFC", path.removeprefix("core/").removesuffix(".md"))
+
+
 def parse_block(path: str, page: Page) -> Block:
     """The block that a page of core/ holds; what its front matter leaves out has defaults."""
     limit = page.meta.get("limit")
     return Block(
-        label=unicodedata.normalize("NFC", path.removeprefix("core/").removesuffix(".md")),
+        label=label_of(path),
         path=path,
         text=page.value,
         description=scalar(page.meta.get("description")),

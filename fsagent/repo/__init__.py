@@ -160,10 +160,8 @@ class Repo:
 
     def under_way(self) -> str | None:
         """The name of a person's unfinished merge, rebase or the like, or None."""
-        for name, what in _UNDER_WAY.items():
-            if os.path.exists(f"{self._pipeline.heads.git_dir}/{name}"):
-                return what
-        return None
+        names = os.listdir(self._pipeline.heads.git_dir)
+        return next((what for name, what in _UNDER_WAY.items() if name in names), None)
 
     def files(self, rev: str, under: Iterable[str] = ()) -> dict[str, Blob]:
         """Every file of the commit ``rev``, by path; only those below ``under`` if it is given."""
