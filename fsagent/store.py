@@ -66,7 +66,7 @@ class Store:
         """Ids of the records that this process appended and no commit holds yet, by segment."""
         self._conflicts: set[str] = set()
         """Paths that Git last called unmerged: nothing is written until they are mended."""
-        self._settle()
+        self._mend_opening()
 
     @property
     def config(self) -> AgentConfig:
@@ -269,7 +269,7 @@ class Store:
             finally:
                 self._hear()
 
-    def _settle(self) -> None:
+    def _mend_opening(self) -> None:
         """Mend at the opening what is half done, unless somebody is just doing it."""
         if self.repo.settled():
             return
@@ -303,20 +303,34 @@ class Store:
 
     # ── hand edits ────────────────────────────────────────────────────────────────────────────
 
-    def adopt(self, *, recall: bool = False) -> list[Adopted]:
-        """Commit what a person changed in the agent's files, as that person.
+    def adopt(self) -> list[Adopted]:
+        """Commit what a person changed in the agent's files, as that person; recall apart.
 
-        Recall is taken only where ``recall`` says so: by whoever holds the turn, since the lines
-        of a live turn are not a hand edit. Where a version is staged and the file was edited
-        further, both are kept, a commit each. Everything else stays staged or edited as it is.
+        The lines of a turn that may be under way are not a hand edit: see ``settle``. Where a
+        version is staged and the file was edited further, both are kept, a commit each. Everything
+        else stays staged or edited as it is.
         """
         with self._writing():
             self.repo.recover()
-            dirty = self.dirty(recall=recall)
-            if not dirty and not self._conflicts:
-                return []
-            self._ready()
-            return self._adopt(self.repo.compare([*dirty, *self._conflicts]))
+            return self._adopt_all(self.dirty(recall=False))
+
+    def settle(self) -> tuple[list[str], list[Adopted]]:
+        """What a turn begins with: mend what a killed one left, then adopt what a hand changed.
+
+        Needs the turn. Returns a line for each thing mended, and the commits of hand edits, those
+        in recall too.
+        """
+        with self._writing():
+            self.repo.recover()
+            dirty = self.dirty()
+            told, taken = self._recover([path for path in dirty if path.startswith("recall/")])
+            return told, self._adopt_all([path for path in dirty if path not in taken])
+
+    def _adopt_all(self, dirty: list[str]) -> list[Adopted]:
+        if not dirty and not self._conflicts:
+            return []
+        self._ready()
+        return self._adopt(self.repo.compare([*dirty, *self._conflicts]))
 
     def dirty(self, *, recall: bool = True) -> list[str]:
         """The agent's own files that differ from HEAD: edited, staged, new or gone."""
@@ -423,26 +437,23 @@ class Store:
         with self.locks.hold("turn", TURN_PATIENCE, busy):
             yield
 
-    def recover(self) -> list[str]:
-        """Mend what a killed turn left in recall; one line for each thing done.
+    def _recover(self, paths: list[str]) -> tuple[list[str], list[str]]:
+        """Commit the lines of a killed turn; what was done, and the segments that were taken.
 
-        Needs the turn. A last line without its newline is completed when it is a whole record, and
-        otherwise cut, its bytes kept under .git/fsagent/torn. Lines that were only appended and
-        are records are committed as the turn they belong to, not as somebody's hand edit.
+        A last line without its newline is completed when it is a whole record, and otherwise cut,
+        its bytes kept under .git/fsagent/torn. Lines that were only appended and are records are
+        committed as the turn they belong to, not as somebody's hand edit.
         """
-        told = []
-        appended = []
-        head = self.repo.head()
-        dirty = [path for path in self.dirty() if path.startswith("recall/")]
-        for path in dirty:
-            data = self._now(path)
-            if data is None:
+        told, appended = [], []
+        states = self.repo.compare(paths) if paths else {}
+        for path, state in states.items():
+            if state.work is None:
                 continue
+            data = self.read(path)
             if data and not data.endswith(b"\n"):
                 data, line = self._mend(path, data)
                 told.append(line)
-            blob = self.repo.files(head, [path]).get(path) if head else None
-            old = self.repo.read(blob.oid) if blob else b""
+            old = self.repo.read(state.head.oid) if state.head else b""
             if data.startswith(old) and len(data) > len(old) and _all_records(data[len(old) :]):
                 appended.append(path)
         if appended:
@@ -450,7 +461,7 @@ class Store:
             with self.change("turn (recovered)") as change:
                 change.included += appended
             told.append(f"The last turn was cut short; its lines in {appended[0]} are committed.")
-        return told
+        return told, appended
 
     def _mend(self, path: str, data: bytes) -> tuple[bytes, str]:
         whole, _, last = data.rpartition(b"\n")

@@ -57,8 +57,8 @@ class TurnRun:
     def events(self) -> Iterator[Event]:
         """The story, in order. See ``Agent.stream``."""
         toolbox = self.agent.toolbox  # a bad agent.yaml stops the turn before anything is written
-        recovered = self.store.recover()
-        for adopted in self.store.adopt(recall=True):
+        recovered, edits = self.store.settle()
+        for adopted in edits:
             self._tell(adopted)
         self.message = self._record("user", self.text, flush=True)
         try:

@@ -167,7 +167,7 @@ def make_agent(
             target = root / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text("".join(lines))
-    agent.store.adopt(recall=True)
+    agent.store.settle()
     return agent
 
 

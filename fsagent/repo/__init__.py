@@ -154,9 +154,12 @@ class Repo:
     def branch(self) -> str | None:
         """The branch that HEAD is on, or None when it is detached."""
         try:
-            return self._git("symbolic-ref", "-q", "--short", "HEAD").decode().strip()
-        except GitFailed:
+            ref = self._pipeline.heads.read().ref
+        except UnfitHeadError:
+            with contextlib.suppress(GitFailed):
+                return self._text("symbolic-ref", "-q", "--short", "HEAD").strip()
             return None
+        return ref.removeprefix("refs/heads/") if ref else None
 
     def under_way(self) -> str | None:
         """The name of a person's unfinished merge, rebase or the like, or None."""
