@@ -1,6 +1,7 @@
 # make chat        talk to a fresh agent, with a small model that runs on this machine
 # make test        lint, types and all tests
 # make test-slow   the tests that take minutes; every night
+# make test-faults kills, power cuts, full disks and busy people by the hundred; every night
 # make test-model  the embedded model's own suite: fetches its weights, takes a while
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL = help
-.PHONY: help chat test test-slow test-model clean
+.PHONY: help chat test test-slow test-faults test-model clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -51,7 +52,11 @@ test: $(VENV)/dev
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/dev
-	$(BIN)/python -m pytest -n auto -m slow
+	$(BIN)/python -m pytest -n auto -m slow --ignore=tests/faults
+
+# One after the other: what they measure is who waits for whom.
+test-faults: $(VENV)/dev
+	$(BIN)/python -m pytest -m slow tests/faults
 
 test-model: $(VENV)/dev $(VENV)/local
 	@$(BIN)/fsagent model pull

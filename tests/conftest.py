@@ -121,3 +121,12 @@ def script(agent: Agent, *items: Any) -> ScriptedClient:
     """Give the agent other things to say."""
     agent._client = ScriptedClient(items)
     return agent._client
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what long tests have counted, also where each ran in a process of its own."""
+    for outcome in ("passed", "failed"):
+        for test in terminalreporter.getreports(outcome):
+            for name, text in getattr(test, "user_properties", ()):
+                if name == "report":
+                    terminalreporter.write_line(text)

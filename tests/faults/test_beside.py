@@ -1,0 +1,255 @@
+"""Others at work in the same directory: a busy person, forty writers, two processes with turns."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from child import Acks, line, write
+from fsagent import store
+from fsagent.errors import AgentBusy
+from fsagent.store import Store
+from scene import TIM, Child, Children, Findings, Made, Report, Said, Scene, git, history
+
+Record = Callable[[str, object], None]
+
+OURS = ("core/", "archival/", "recall/", "files/", "agent.yaml", "system.md")
+
+
+@pytest.fixture
+def children() -> Iterator[Children]:
+    with Children() as children:
+        yield children
+
+
+def wait_until_ready(*scenes_acks: Path) -> None:
+    """Until every child has opened the agent."""
+    while not all(Said.read(acks).all("ready") for acks in scenes_acks):
+        time.sleep(0.002)
+
+
+def ended(report: Report, **children: Child) -> None:
+    """Every child has come to its end by itself."""
+    for name, child in children.items():
+        code = child.wait()
+        if code:
+            report.wrong("ended", f"{name} ended with {code}; see what it printed")
+
+
+# ── a busy person ─────────────────────────────────────────────────────────────────────────────
+
+
+def beside_a_person(
+    report: Report,
+    children: Children,
+    root: Path,
+    seconds: float,
+    *,
+    stash: bool = False,
+    block: str = "",
+    pause: tuple[float, float] = (0.0, 0.01),
+) -> None:
+    """The agent writes; the person edits, adds, commits, stashes; afterwards both have it all."""
+    scene = Scene.build(root)
+    stop, tims = root.with_name("stop"), root.with_name("tim.acks")
+    options = {"stop": stop, "seed": len(block) + stash}
+    person = children.start("busy", root, tims, stash=stash, block=block, **options)
+    agent = children.start("loop", root, scene.acks, name="w", stop=stop, pause=pause, retry=True)
+    wait_until_ready(tims, scene.acks)
+    time.sleep(seconds)
+    stop.touch()
+    ended(report, agent=agent, person=person)
+    said, told = Said.read(scene.acks), Said.read(tims)
+    count_commands(report, told, seconds)
+
+    mine = [f"{c}" for c in told.all("mine")]
+    subjects = Counter(c.subject for c in everything_kept(root))
+    for subject in mine:
+        if not subjects[subject]:
+            report.wrong("lost of the person", f"the commit {subject!r}")
+    compare_files(report, scene, told, conflict=bool(told.all("conflict")))
+    if block:
+        hands_kept(report, scene, told, block)
+
+    def theirs(commit: Made) -> bool:
+        stolen = [path for path in commit.paths if path.startswith(OURS) and path != block]
+        if commit.author == TIM and stolen:
+            report.wrong("stolen", f"{commit.subject!r} of the person has {stolen}")
+        return commit.author == TIM and commit.subject.startswith(("tim ", "hand edit: "))
+
+    # What is staged and edited at the end is the person's, as long as it is only their files.
+    scene.mine = {
+        path: letters for path, letters in scene.found().items() if not path.startswith(OURS)
+    }
+    if block:
+        Store(root).adopt()
+    report.more.append(f"{len(said.done)} changes, {len(mine)} commits of the person")
+    report.more.append(f"{len(said.all('again'))} changes given again")
+    scene.judge(report, "beside", before="-", others=theirs, dropped=stash)
+    report.states -= Counter({"-": 1})
+
+
+def everything_kept(root: Path) -> list[Made]:
+    """Commits of HEAD, and those that fsagent kept when somebody dropped them."""
+    kept = git(root, "for-each-ref", "--format=%(objectname)", "refs/fsagent/dropped").decode()
+    return history(root, "HEAD", *kept.split())
+
+
+def count_commands(report: Report, told: Said, seconds: float) -> None:
+    """How the person's commands went. Waiting for a lock is normal, being stuck is not."""
+    commands = [t for t in told.other if "op" in t]
+    for command in commands:
+        report.states[command["op"] + (" ok" if command["ok"] else " failed")] += 1
+        if command["stuck"]:
+            report.wrong("stuck", f"git {command['op']}: {command['error'][:200]}")
+        elif not command["ok"] and not re.search("nothing |onflict|no changes", command["error"]):
+            report.wrong("failed", f"git {command['op']}: {command['error'][:200]}")
+    held = sum(1 for command in commands if command["held"])
+    report.more.append(f"{len(commands) / seconds:.0f} commands a second, {held} met a lock")
+
+
+def compare_files(report: Report, scene: Scene, told: Said, conflict: bool) -> None:
+    """The person's own files hold every line that they wrote."""
+    for path in ("busy/a.txt", "busy/b.txt"):
+        text = (scene.root / path).read_text()
+        written = [t["text"] for t in told.other if t.get("edited") == path]
+        if not conflict and text != path[5] + "\n" + "".join(written):
+            report.wrong("lost of the person", f"{path} is not what they wrote")
+
+
+def hands_kept(report: Report, scene: Scene, told: Said, block: str) -> None:
+    """Every line written by hand is in the file, or in a version of it that was committed."""
+    text = (scene.root / block).read_text()
+    shown = git(scene.root, "log", "-p", "--all", "--format=", "--", block).decode()
+    for hand in told.all("hand"):
+        if f"{hand}\n" not in text and f"+{hand}\n" not in shown:
+            report.wrong("lost of the person", f"{hand!r} in {block}")
+
+
+def test_a_person_commits(tmp_path: Path, children: Children) -> None:
+    with Report("beside a busy person") as report:
+        beside_a_person(report, children, tmp_path / "sarah", 2.5)
+
+
+def test_a_person_edits_the_same_block(tmp_path: Path, children: Children) -> None:
+    with Report("beside a person in the same block") as report:
+        beside_a_person(report, children, tmp_path / "sarah", 2.5, block="core/human.md")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("pause", [(0.0, 0.0), (0.01, 0.05)], ids=["fast", "pauses"])
+@pytest.mark.parametrize(
+    "what", [{}, {"stash": True}, {"block": "core/human.md"}], ids=["commits", "stash", "block"]
+)
+def test_a_busy_person(
+    tmp_path: Path,
+    children: Children,
+    record_property: Record,
+    what: dict[str, object],
+    pause: tuple[float, float],
+) -> None:
+    name = f"20 s beside a busy person, {' '.join(what) or 'commits'}, pauses {pause}"
+    with Report(name, record_property) as report:
+        beside_a_person(report, children, tmp_path / "sarah", 20, pause=pause, **what)  # type: ignore[arg-type]
+
+
+# ── many writers ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("what", ["note", "line"])
+def test_forty_writers(tmp_path: Path, children: Children, what: str) -> None:
+    """Forty processes, a change each: a note of their own, or a line of the same block."""
+    with Report(f"forty writers at once, a {what} each") as report:
+        scene = Scene.make(tmp_path / "sarah")
+        gate = tmp_path / "gate"
+        job = {"only": what, "keep": 0, "count": 1, "when": gate, "retry": what == "line"}
+        writers = {
+            f"w{n}": children.start("loop", scene.root, scene.acks, name=f"w{n}", **job)
+            for n in range(40)
+        }
+        gate.touch()
+        ended(report, **writers)
+        said = scene.said()
+        report.more.append(f"{len(said.done)} of 40 succeeded")
+        report.more.append(f"{len(said.all('again'))} given again")
+        text = (scene.root / "core/human.md").read_text()
+        missing = [name for name in writers if f"{name} line 0\n" not in text]
+        if what == "line" and missing:
+            report.wrong("lost", f"the lines of {missing}")
+        scene.judge(report, "forty", before="written")
+
+
+# ── two processes with turns ──────────────────────────────────────────────────────────────────
+
+
+def two_that_chat(report: Report, children: Children, root: Path, turns: int) -> None:
+    scene = Scene.make(root)
+    who = {"ann": "persona", "bob": "pets"}
+    both = {
+        name: children.start("chats", root, scene.acks, name=name, count=turns, block=block)
+        for name, block in who.items()
+    }
+    ended(report, **both)
+    said, found = scene.said(), Findings("two that chat")
+    report.waits += [told["seconds"] for told in said.other if "seconds" in told]
+    human = (root / "core/human.md").read_text().splitlines()
+    recall = "".join(path.read_text() for path in sorted((root / "recall").rglob("*.jsonl")))
+    notes = "".join(path.read_text() for path in (root / "archival").rglob("*.md"))
+    for name, block in who.items():
+        mine = (root / f"core/{block}.md").read_text().splitlines()
+        for n in range(turns):
+            counts = {
+                "line": human.count(f"{name} turn {n}"),
+                "line by hand": mine.count(f"{name} wrote {n}"),
+                "note": notes.count(f"{name} note {n}\n"),
+                "question": recall.count(f'"{name} asks {n}"'),
+                "answer": recall.count(f'"{name} said {n}"'),
+            }
+            if set(counts.values()) != {1}:
+                found.add("lost", f"{name} {n}: {counts}")
+    known = {commit for commits in said.all("commits") for commit in commits}
+    here = {commit.oid for commit in history(root)}
+    if not known <= here:
+        found.add("lost", f"commits {known - here}")
+    report.take(found)
+    scene.judge(report, "two that chat", before="chatted", others=lambda commit: True)
+
+
+def test_two_processes_with_turns(tmp_path: Path, children: Children) -> None:
+    with Report("two processes on one agent") as report:
+        two_that_chat(report, children, tmp_path / "sarah", 4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_processes_with_many_turns(
+    tmp_path: Path, children: Children, record_property: Record
+) -> None:
+    with Report("two processes on one agent, 100 turns each", record_property) as report:
+        two_that_chat(report, children, tmp_path / "sarah", 100)
+
+
+def test_a_turn_is_waited_for(
+    tmp_path: Path, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene.make(tmp_path / "sarah")
+    holder = children.start("holds", scene.root, scene.acks, seconds=1.2)
+    wait_until_ready(scene.acks)
+    here = Store(scene.root)
+    began = time.monotonic()
+    write(here, Acks(str(scene.acks)), "pets: + meanwhile", line("pets", "meanwhile"))
+    assert time.monotonic() - began < 0.5, "a person's write waits for no turn"
+    monkeypatch.setattr(store, "TURN_PATIENCE", 0.3)
+    began = time.monotonic()
+    with pytest.raises(AgentBusy), here.turn():
+        pass
+    assert time.monotonic() - began >= 0.3
+    monkeypatch.setattr(store, "TURN_PATIENCE", 10.0)
+    with here.turn():
+        pass
+    assert holder.wait() == 0

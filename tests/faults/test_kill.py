@@ -1,0 +1,209 @@
+"""kill -9, at random times and at every step: nothing acknowledged is lost, nothing is half done."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from child import KINDS
+from fsagent.store import Store
+from scene import Children, Findings, Report, Scene, git, history, locks, status
+
+Record = Callable[[str, object], None]
+
+
+# ── at random times ───────────────────────────────────────────────────────────────────────────
+
+
+def random_kills(
+    report: Report, root: Path, trials: int, dice: random.Random, slow_way: bool = False
+) -> None:
+    """Children write one change after the other, and each is killed in the middle of it."""
+    with Children() as children:
+        for trial in range(trials):
+            if trial % 20 == 0:
+                scene = Scene.make(root)
+                if slow_way:  # an index that only git itself may write
+                    git(root, "update-index", "--index-version", "4")
+            else:
+                scene.again(str(trial))
+            child = children.start("loop", root, scene.acks, name=f"w{trial}")
+            while not scene.said().all("ready"):
+                time.sleep(0.001)
+            time.sleep(dice.uniform(0, 0.1))
+            child.kill(group=dice.random() < 0.5)
+            assert child.wait() == -9
+            scene.judge(report, f"kill {trial}")
+
+
+def test_random_times(tmp_path: Path) -> None:
+    with Report("kill -9 at random times") as report:
+        random_kills(report, tmp_path / "sarah", 12, random.Random(4))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("way", ["fast", "slow"])
+def test_a_thousand_kills(tmp_path: Path, record_property: Record, way: str) -> None:
+    trials = 1000 if way == "fast" else 200
+    with Report(f"{trials} kills, the {way} way", record_property) as report:
+        random_kills(report, tmp_path / "sarah", trials, random.Random(5), way == "slow")
+
+
+# ── at every step ─────────────────────────────────────────────────────────────────────────────
+
+
+class Trials:
+    """Trials with changes of one kind, each in a fresh copy of its scene."""
+
+    def __init__(self, children: Children, kind: str, root: Path) -> None:
+        self.children, self.kind, self.root = children, kind, root
+        self.scene = Scene(root)
+
+    def run(self, **job: object) -> int:
+        """Make the change in a child, which is killed as ``job`` says; how it ended."""
+        if self.kind == "first":
+            shutil.rmtree(self.root, ignore_errors=True)
+            self.scene.acks.unlink(missing_ok=True)
+            return self.children.run("makes", self.root, self.scene.acks, **job)
+        self.scene = Scene.make(self.root, self.kind)
+        return self.children.run("one", self.root, self.scene.acks, kind=self.kind, **job)
+
+    def reopen(self, **job: object) -> int:
+        """Open the agent in a child, which is killed as ``job`` says."""
+        return self.children.run("one", self.root, self.scene.acks, **job)
+
+    def judge(self, report: Report, label: str) -> None:
+        """What is left of it."""
+        if self.kind == "first":
+            judge_first(self.scene, report, label)
+        else:
+            self.scene.judge(
+                report,
+                label,
+                adopting=self.kind == "adopt",
+                recall=self.kind in ("recall", "turn"),
+            )
+
+    def calls(self) -> list[tuple[str, bool]]:
+        """The steps of this change when nothing happens to it."""
+        assert self.run() == 0
+        ((calls),) = self.scene.said().all("calls")
+        return [(name, bool(bytes_)) for name, bytes_ in calls]
+
+
+def judge_first(scene: Scene, report: Report, label: str) -> None:
+    """The first commit is there as the person's, with all files; or none, and no file staged."""
+    found = Findings(label)
+    said = scene.said()
+    report.trials += 1
+    report.waits += [done["seconds"] for done in said.done.values()]
+    try:
+        held = "+lock" if locks(scene.root) else ""
+        head = git(scene.root, "rev-parse", "-q", "--verify", "HEAD", check=False)
+        report.states[("HEAD" if head else "old") + held] += 1
+        Store(scene.root).repo.close()
+        if git(scene.root, "rev-parse", "-q", "--verify", "HEAD", check=False):
+            (commit,) = history(scene.root)
+            scene.as_begun(found, commit, next(iter(said.begun.values())))
+            if status(scene.root):
+                found.add("status", str(status(scene.root)))
+        elif said.done:
+            found.add("lost", "the first commit was acknowledged")
+        elif not all(entry.startswith("??") for entry in status(scene.root)):
+            found.add("half", str(status(scene.root)))
+        if locks(scene.root):
+            found.add("left", str(locks(scene.root)))
+        git(scene.root, "add", "-A")
+        git(scene.root, "commit", "-q", "--allow-empty", "-m", "mine")
+        store = Store(scene.root)
+        with store.change("human: + after") as change:
+            change.set_block("human", "after")
+        store.repo.close()
+        if status(scene.root):
+            found.add("status", str(status(scene.root)))
+        git(scene.root, "fsck", "--strict")
+    except Exception as error:
+        found.add("broken", f"{type(error).__name__}: {error}")
+    report.take(found)
+
+
+@pytest.fixture
+def children() -> Iterator[Children]:
+    with Children() as children:
+        yield children
+
+
+def steps_of(calls: list[tuple[str, bool]]) -> list[tuple[int, str]]:
+    """Every way in which a change can end early: before each step, in a write, after the last."""
+    found = []
+    for number, (_, writes) in enumerate(calls, 1):
+        found.append((number, "before"))
+        if writes:
+            found.append((number, "half"))
+    return [*found, (len(calls), "after")] if calls else []
+
+
+def killed_at_steps(report: Report, trials: Trials, every: int, seed: int) -> None:
+    """Kill at the steps of a change; with ``every`` > 1, only at so many of them."""
+    calls = trials.calls()
+    trials.judge(report, f"{trials.kind}, no kill")
+    all_steps = steps_of(calls)
+    for at, mode in all_steps[seed % every :: every]:
+        name = calls[at - 1][0]
+        assert trials.run(at=at, mode=mode) == -9, (trials.kind, at, mode)
+        trials.judge(report, f"{trials.kind}, {mode} step {at}, {name}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_steps(tmp_path: Path, children: Children, kind: str) -> None:
+    pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
+    with Report(f"kill -9 at some steps: {kind}") as report:
+        killed_at_steps(report, Trials(children, kind, tmp_path / "sarah"), 7, len(kind))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_step(tmp_path: Path, children: Children, kind: str, record_property: Record) -> None:
+    pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
+    with Report(f"kill -9 at every step: {kind}", record_property) as report:
+        killed_at_steps(report, Trials(children, kind, tmp_path / "sarah"), 1, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", ["core", "many", "adopt", "turn"])
+def test_recovery_is_killed_too(
+    tmp_path: Path, children: Children, kind: str, record_property: Record
+) -> None:
+    pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
+    dice = random.Random(kind)
+    with Report(f"kill -9, and again while it is mended: {kind}", record_property) as report:
+        trials = Trials(children, kind, tmp_path / "sarah")
+        calls = trials.calls()
+        for at, mode in dice.sample(steps_of(calls), 12):
+            for again in range(1, 200):
+                assert trials.run(at=at, mode=mode) == -9
+                if trials.reopen(at=again) == 0:
+                    break
+                trials.judge(report, f"{kind}, {mode} step {at}, and step {again} of opening")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_line(tmp_path: Path, children: Children, kind: str, record_property: Record) -> None:
+    """The steps are all there are: a kill between any two lines leaves nothing else behind."""
+    dice = random.Random(kind)
+    with Report(f"kill -9 at any line: {kind}", record_property) as report:
+        trials = Trials(children, kind, tmp_path / "sarah")
+        assert trials.run(line=0) == 0
+        (total,) = trials.scene.said().all("lines")
+        for at in sorted(dice.sample(range(1, total + 1), min(total, 60))):
+            assert trials.run(line=at) == -9, at
+            trials.judge(report, f"{kind}, line {at} of {total}")
