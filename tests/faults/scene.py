@@ -29,6 +29,8 @@ from fsagent.store import Store
 CHILD = Path(__file__).with_name("child.py")
 
 TIM = ["Tim", "tim@example.org"]
+STAGED = b"Staged.\n"
+"""What the person staged of a file and then edited on."""
 
 _RAW = re.compile(rb":(\d+) (\d+) ([0-9a-f]+) ([0-9a-f]+) [AMDT]\0([^\0]+)\0")
 
@@ -184,18 +186,20 @@ def history(root: Path, *revisions: str) -> list[Made]:
 
 
 def locks(root: Path) -> list[str]:
-    """Git's lock files and half-written files in .git; fsagent's two flocks are none of them."""
+    """Git's lock files; fsagent's own two, which are flocks, are none of them."""
     top = root / ".git"
     found = []
     for where, _, names in os.walk(top):
         for name in names:
             path = os.path.relpath(os.path.join(where, name), top)
-            if path.startswith("fsagent/"):
-                if path.startswith("fsagent/tmp/"):
-                    found.append(path)
-            elif name.endswith(".lock"):
+            if name.endswith(".lock") and not path.startswith("fsagent/"):
                 found.append(path)
     return sorted(found)
+
+
+def litter(root: Path) -> list[str]:
+    """Half-written files that a kill left in fsagent's own folder."""
+    return sorted(path.name for path in (root / ".git/fsagent/tmp").glob("*"))
 
 
 def status(root: Path) -> list[str]:
@@ -215,8 +219,8 @@ class Scene:
         self.base = ""
         self.mine: dict[str, tuple[str, bytes, bytes]] = {}
         """The person's files: letters of ``git status``, bytes staged, bytes in the work tree."""
-        self.known: set[str] = set()
-        """Commits that were judged before, or that somebody else is known to have made."""
+        self.hands: dict[str, bytes | None] = {}
+        """The agent's files that the person has edited by hand."""
 
     @classmethod
     def make(cls, root: Path, kind: str = "", durability: str = "") -> Scene:
@@ -260,15 +264,20 @@ class Scene:
 
     def prepare(self, kind: str) -> None:
         """The hand edits that a change of this kind meets."""
+        root, edits = self.root, self.hands
         if kind in ("edited", "adopt"):
-            with (self.root / "core/human.md").open("a") as file:
-                file.write("By hand.\n")
+            edits["core/human.md"] = (root / "core/human.md").read_bytes() + b"By hand.\n"
         if kind == "adopt":
-            (self.root / "core/persona.md").write_text("Staged.\n")
-            git(self.root, "add", "core/persona.md")
-            (self.root / "core/persona.md").write_text("Staged, and edited on.\n")
-            (self.root / "archival/by-hand.md").write_text("A note by hand.\n")
-            (self.root / "archival/old.md").unlink()
+            (root / "core/persona.md").write_bytes(STAGED)
+            git(root, "add", "core/persona.md")
+            edits["core/persona.md"] = b"Staged, and edited on.\n"
+            edits["archival/by-hand.md"] = b"A note by hand.\n"
+            edits["archival/old.md"] = None
+        for path, data in edits.items():
+            if data is None:
+                (root / path).unlink()
+            else:
+                (root / path).write_bytes(data)
 
     def work(self, mark: str = "1") -> None:
         """The person stages one file, edits another, half edits a third, and begins a fourth."""
@@ -303,7 +312,7 @@ class Scene:
         shutil.copytree(self.root, to, symlinks=True)
         scene = Scene(to)
         scene.acks.unlink(missing_ok=True)
-        scene.base, scene.mine = self.base, self.mine
+        scene.base, scene.mine, scene.hands = self.base, dict(self.mine), self.hands
         git(to, "update-index", "-q", "--refresh", check=False)
         return scene
 
@@ -317,7 +326,7 @@ class Scene:
         """What a kill left: which of work tree, index and HEAD show the change that was begun."""
         said = self.said()
         last = next((b for b in reversed(said.begun.values()) if b["begin"] not in said.done), None)
-        held = "+lock" if any(not name.startswith("fsagent/") for name in locks(self.root)) else ""
+        held = "+lock" if locks(self.root) else ""
         if last is None:
             return "between" + held
         asked = "".join(f"{at}:{path}\n" for at in ("", "HEAD") for path in last["paths"])
@@ -370,10 +379,9 @@ class Scene:
             self._reopen(found, recall=recall)
             if adopting:
                 Store(self.root).adopt()
-            self._changes(found, said, others, dropped=dropped, adopting=adopting)
+            self._changes(found, said, others, dropped=dropped)
             self._lines(found, said)
-            if adopting:
-                self._adopted(found, said)
+            self._adopted(found, said, adopting=adopting)
             self._clean(found)
             if lasting and not found.problems:
                 self._goes_on(found)
@@ -411,7 +419,7 @@ class Scene:
             "refs": git(self.root, "for-each-ref"),
             "HEAD": (self.root / ".git/HEAD").read_bytes(),
             "index": git(self.root, "ls-files", "-s", "-z"),
-            "locks": "\n".join(locks(self.root)).encode(),
+            "locks": "\n".join(locks(self.root) + litter(self.root)).encode(),
         }
         for where, folders, names in os.walk(self.root):
             if ".git" in folders and Path(where) == self.root:
@@ -431,7 +439,6 @@ class Scene:
         others: Callable[[Made], bool] | None,
         *,
         dropped: bool,
-        adopting: bool,
     ) -> None:
         """Every acknowledged change is there, whole and as its author's; none is half there."""
         refs = ["HEAD"]
@@ -455,12 +462,12 @@ class Scene:
             for commit in here[:1]:
                 self.as_begun(found, commit, begun)
         for commit in commits:
-            if commit.change in said.begun or commit.oid in self.known:
+            if commit.change in said.begun:
                 continue
             if others and others(commit):
                 continue
             by_hand = commit.author == TIM and commit.subject.startswith("hand edit: ")
-            if by_hand and set(commit.paths) <= {*_edited(said), *(self._hands(adopting))}:
+            if by_hand and set(commit.paths) <= {*_edited(said), *self.hands}:
                 continue
             if commit.subject == "turn (recovered)" and set(commit.paths) <= {
                 path for _, path in said.lines
@@ -481,10 +488,6 @@ class Scene:
         if wrong:
             found.add("half", f"{subject!r} lacks or alters {wrong}")
 
-    def _hands(self, adopting: bool) -> set[str]:
-        names = ("core/human.md", "core/persona.md", "archival/by-hand.md", "archival/old.md")
-        return set(names) if adopting else set()
-
     def _lines(self, found: Findings, said: Said) -> None:
         """Every line of recall that was flushed is committed, once."""
         for path in {path for _, path in said.lines}:
@@ -493,31 +496,30 @@ class Scene:
                 if where == path and text.count(f'"{ident}"') != 1:
                     found.add("lost", f"line {ident} is {text.count(ident)} times in {path}")
 
-    def _adopted(self, found: Findings, said: Said) -> None:
-        """Each version of each hand-edited file is in history, as the person's."""
-        commits = [c for c in history(self.root, f"{self.base}..HEAD") if c.author == TIM]
-        here = {(path, oid) for commit in commits for path, oid in commit.paths.items()}
-        human = git(self.root, "show", f"{self.base}:core/human.md") + b"By hand.\n"
-        for path, data in (
-            ("core/human.md", human),
-            ("core/persona.md", b"Staged.\n"),
-            ("core/persona.md", b"Staged, and edited on.\n"),
-            ("archival/by-hand.md", b"A note by hand.\n"),
-            ("archival/old.md", None),
-        ):
-            if (path, data and blob(data)) not in here:
+    def _adopted(self, found: Findings, said: Said, *, adopting: bool) -> None:
+        """Each hand edit is in history as the person's, or with ``adopting`` False in the file."""
+        since = [c for c in history(self.root, f"{self.base}..HEAD") if c.author == TIM]
+        here = {(path, oid) for commit in since for path, oid in commit.paths.items()}
+        wanted = list(self.hands.items())
+        if "core/persona.md" in self.hands:
+            wanted.append(("core/persona.md", STAGED))
+        for path, data in wanted:
+            if (path, data and blob(data)) in here:
+                self.mine.pop(path, None)
+            elif adopting:
                 found.add("lost", f"no hand edit holds {path} as {data!r}")
-        if len(commits) > 3:
-            found.add("twice", f"{[c.subject for c in commits]}")
+        if self.hands and len(since) > 3:
+            found.add("twice", f"{[c.subject for c in since]}")
         acked = {commit for made in said.all("adopted") for commit, _, _ in made}
-        if not acked <= {c.oid for c in commits}:
+        if not acked <= {c.oid for c in since}:
             found.add("lost", f"hand edits {acked}")
 
     def _clean(self, found: Findings) -> None:
         """The person's work is as it was, to the byte; nothing else differs; nothing is broken."""
-        held = locks(self.root)
-        if held:
+        if held := locks(self.root):
             found.add("left", f"{held}")
+        if lying := litter(self.root):
+            found.add("litter", f"{lying}")
         self._status(found, {path: letters for path, (letters, _, _) in self.mine.items()})
         for path, (letters, staged, tree) in self.mine.items():
             file = self.root / path
@@ -582,6 +584,14 @@ def _same(file: Path, oid: str | None) -> bool:
 def _edited(said: Said) -> set[str]:
     """Files that children wrote: a hand edit of one of them is adopted before."""
     return {path for begun in said.begun.values() for path in begun["paths"]}
+
+
+def some(trials: list[Any], most: int, seed: str) -> list[Any]:
+    """All of the trials, or with ``most`` so many of them, spread evenly, others for each seed."""
+    if not most or len(trials) <= most:
+        return trials
+    step = len(trials) / most
+    return [trials[int((n + (sum(map(ord, seed)) % 7) / 7) * step)] for n in range(most)]
 
 
 # ── report ────────────────────────────────────────────────────────────────────────────────────
