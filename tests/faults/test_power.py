@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from device import Disk
 from scene import Children, Findings, Report, Said, Scene
+from unflushed import cut
 
 Record = Callable[[str, object], None]
 
@@ -30,7 +32,7 @@ def readable(root: Path) -> str:
     return ""
 
 
-def cut(
+def cuts_of_a_device(
     report: Report,
     tmp_path: Path,
     *,
@@ -49,7 +51,7 @@ def cut(
             scene.acks = acks
             subprocess.run(["sync", "-f", str(place)], check=True)
             began = time.monotonic()
-            child = children.start("loop", scene.root, acks, name="w", pause=(0.02, 0.04))
+            child = children.start("loop", scene.root, acks, name="w", pause=(0.02, 0.04), cut=True)
             time.sleep(seconds)
             child.kill()
             child.wait()
@@ -90,11 +92,60 @@ def _finding(label: str, text: str) -> Findings:
     return found
 
 
+# ── without a device ──────────────────────────────────────────────────────────────────────────
+
+
+def unflushed(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int, seed: int
+) -> None:
+    """The power goes at random moments; what was not flushed is taken away. See unflushed.py."""
+    pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
+    from fsagent.repo import recovery
+
+    # Every file was just written anew by ``cut``, so that its time says nothing of a person.
+    monkeypatch.setattr(recovery, "_SECOND", 10**15)
+    dice = random.Random(seed)
+    with Children() as children:
+        for trial in range(trials):
+            scene = Scene.make(tmp_path / "sarah")
+            notes = tmp_path / "notes"
+            shutil.rmtree(notes, ignore_errors=True)
+            options = {"name": f"w{trial}", "notes": notes, "cut": True}
+            child = children.start("loop", scene.root, scene.acks, **options)
+            while not scene.said().all("ready"):
+                time.sleep(0.001)
+            time.sleep(dice.uniform(0.02, 0.4))
+            child.kill()
+            child.wait()
+            state = cut(scene.root, notes, dice)
+            told = readable(scene.root)
+            scene.judge(
+                report, f"cut {trial}, {state}", before="unreadable" if told else "readable"
+            )
+
+
+def test_missing_flushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Report("power cuts, without a device") as report:
+        unflushed(report, tmp_path, monkeypatch, 6, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_missing_flushes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Record
+) -> None:
+    with Report("power cuts, without a device", record_property) as report:
+        unflushed(report, tmp_path, monkeypatch, 300, 7)
+
+
+# ── on a recorded device ──────────────────────────────────────────────────────────────────────
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_power_cuts(tmp_path: Path, record_property: Record) -> None:
     with Report("power cuts", record_property) as report:
-        cut(report, tmp_path, seconds=40, cuts=100)
+        cuts_of_a_device(report, tmp_path, seconds=40, cuts=100)
 
 
 @pytest.mark.slow
@@ -104,5 +155,5 @@ def test_without_flushes_the_same_cuts_lose_changes(
 ) -> None:
     """So the recorded disk can tell: it is the flush that keeps them, not luck."""
     with Report("power cuts, durability: process", record_property) as report:
-        cut(report, tmp_path, seconds=20, cuts=30, durability="process", judged=False)
+        cuts_of_a_device(report, tmp_path, seconds=20, cuts=30, durability="process", judged=False)
         assert "lost: 0" not in report.more[-1]
