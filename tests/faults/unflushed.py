@@ -144,8 +144,8 @@ def cut(root: Path, notes: Path, dice: random.Random) -> str:
     """Turn ``root`` into what a power cut in this moment leaves; how many steps it took back."""
     root = root.resolve()
     flushed: Flushed = pickle.loads((notes / "flushed").read_bytes())
-    since = [json.loads(line) for line in (notes / "steps").read_text().splitlines()]
-    since = since[flushed.steps :]
+    noted = (notes / "steps").read_text().split("\n")[:-1]  # a kill can tear the last line
+    since = [json.loads(line) for line in noted[flushed.steps :]]
     kept = dice.randint(0, len(since))
     names = {path: number for path, (number, _) in flushed.files.items()}
     inodes = {
