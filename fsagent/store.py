@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,6 +38,9 @@ from fsagent.repo import Made, MovedError, Put, Repo, State
 
 TURN_PATIENCE = 30.0
 """Seconds that a turn waits for another one to end."""
+
+_TRIES = 20
+"""How often a commit is begun again because a person commits the same file."""
 
 SEGMENT_RECORDS = 100
 SEGMENT_BYTES = 65_536
@@ -229,7 +232,7 @@ class Store:
             if not writes and not change.included:
                 return
             self._ready()
-            for _ in range(20):
+            for _ in range(_TRIES):
                 with contextlib.suppress(MovedError):  # a person committed the file: look again
                     made = self._make(change, writes, author)
                     break
@@ -238,8 +241,8 @@ class Store:
             change.commit = made.commit
             for path in (*writes, *change.included):
                 self.live.pop(path, None)
-            if made.late:
-                change.adopted += self._adopt(self.repo.compare(made.late))
+            with contextlib.suppress(StoreError):  # it is committed; the rest is for the next turn
+                change.adopted += self._adopt_these(made.late)
 
     def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
         """One try at a commit: what a hand has changed in these files comes first."""
@@ -330,7 +333,14 @@ class Store:
         if not dirty and not self._conflicts:
             return []
         self._ready()
-        return self._adopt(self.repo.compare([*dirty, *self._conflicts]))
+        return self._adopt_these([*dirty, *self._conflicts])
+
+    def _adopt_these(self, paths: Iterable[str]) -> list[Adopted]:
+        """Adopt what differs of these; looked at again when a person commits one of them."""
+        for _ in range(_TRIES):
+            with contextlib.suppress(MovedError):
+                return self._adopt(self.repo.compare(paths))
+        raise StoreError(f"{self.root} is committed to all the time: try again later.")
 
     def dirty(self, *, recall: bool = True) -> list[str]:
         """The agent's own files that differ from HEAD: edited, staged, new or gone."""

@@ -369,6 +369,8 @@ class Repo:
     def settled(self) -> bool:
         """Whether there is surely nothing to recover."""
         journal = self._pipeline.journal
+        if self._pipeline.litter():
+            return False
         last = journal.last()
         if last is None:
             return not os.path.exists(journal.path) or not os.path.getsize(journal.path)

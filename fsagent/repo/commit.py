@@ -72,6 +72,8 @@ class _Plan:
     placed: list[str] = field(default_factory=list)
     """The paths whose file has been exchanged."""
     moved: bool = False
+    untidy: bool = False
+    """A lock could not be removed: recovery will, which needs what was laid ready."""
 
     @property
     def touches_index(self) -> bool:
@@ -381,7 +383,10 @@ class Pipeline:
             plan.moved = True
         finally:
             for lock in taken:
-                disk.unlink(lock)
+                try:
+                    disk.unlink(lock)
+                except OSError:
+                    plan.untidy = True
         return True
 
     def _publish(self, plan: _Plan) -> None:
@@ -405,10 +410,13 @@ class Pipeline:
             self.index.written(stat)
         except OSError:  # the commit stands; the next recovery brings the index along
             self.index.forget()
+            plan.untidy = True
 
     def _done(self, plan: _Plan) -> None:
         """Say so in the journal, and clear away what was laid ready."""
         self._remember(plan.surgery.entries)
+        if plan.untidy:
+            return
         with contextlib.suppress(OSError):  # recovery finds the commit done without this word
             facts = {"id": plan.id, "commit": plan.commit.oid.hex()}
             self.journal.append(Entry("done", facts), flush=False)
@@ -460,6 +468,10 @@ class Pipeline:
                 self.put_back(path, spare)
         if plan.touches_index and same_file(f"{self.tmp}/{plan.id}.index", self.lock):
             disk.unlink(self.lock)
+        if plan.untidy:
+            for lock in self.heads.locks(plan.head.ref):
+                if same_file(f"{self.tmp}/{plan.id}.ref", lock):
+                    disk.unlink(lock)
         self.journal.take_back(plan.id, flush=self.durable)
         self.clear(plan.id)
 
@@ -476,6 +488,13 @@ class Pipeline:
             for name in os.listdir(self.tmp):
                 if name.startswith(f"{ident}." if ident else ""):
                     disk.unlink(f"{self.tmp}/{name}")
+
+    def litter(self) -> bool:
+        """Whether something is laid ready: by a commit under way, or by one that was killed."""
+        try:
+            return bool(os.listdir(self.tmp))
+        except FileNotFoundError:
+            return False
 
     def sweep(self, *, again: bool = False) -> None:
         """Remove what earlier programs left of commits that are done, once in this one's life."""

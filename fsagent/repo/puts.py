@@ -24,8 +24,9 @@ class Put:
     """What a commit does to one path; without ``blob`` the path goes.
 
     ``how``: "write" puts ``data`` into the work tree, where ``was`` stands now; "take" commits what
-    stands there (``stat`` is the file's state when it was read); "staged" leaves both the work tree
-    and the index alone. ``made`` is the blob, where it may be new to the repository.
+    stands there (``stat`` is the file's state when it was read, ``was`` what was staged); "staged"
+    leaves both the work tree and the index alone. ``made`` is the blob, where it may be new to the
+    repository.
     """
 
     how: Literal["write", "take", "staged"]
@@ -68,7 +69,7 @@ class State:
     def put(self) -> Put:
         """A commit of what stands in the work tree."""
         made = encode(b"blob", self.data) if self.data is not None else None
-        return Put("take", self.work, made, None, self.work, self.stat)
+        return Put("take", self.work, made, None, self.staged, self.stat)
 
 
 @dataclass(frozen=True)

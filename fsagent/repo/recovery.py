@@ -83,19 +83,23 @@ class Recovery:
             return None
         done = {entry.data["id"] for entry in entries if entry.kind == "done"}
         intents = [e for e in entries if e.kind == "intent" and _sound(e, self.repo.may_write)]
-        if entries[-1].data.get("boot") != boot():
+        cut = entries[-1].data.get("boot") != boot()
+        for ident in (
+            "restage",
+            *(e.data["id"] for e in intents if cut or e.data["id"] not in done),
+        ):
+            self._free(ident)
+        if self.repo.under_way():
+            return _acknowledged(entries)  # the rest when that is over
+        if cut:
             self._after_a_cut(intents)
-        self._free("restage")
         for entry in intents:
             if entry.data["id"] not in done:
-                self._free(entry.data["id"])
-                if self.repo.under_way():
-                    return _acknowledged(entries)  # the rest when that is over
                 self._finish(entry)
         self.pipeline.sweep(again=True)
         journal.mend()
         commit = _acknowledged(journal.entries())
-        if entries[-1].data.get("boot") != boot() or len(intents) < _count(entries):
+        if cut or len(intents) < _count(entries):
             disk.flush_all(self.pipeline.root)
             journal.begin(commit, flush=True)
         return commit

@@ -398,7 +398,7 @@ class Scene:
             told = list(store.warnings)
             if recall:
                 with store.turn():
-                    told += store.recover()
+                    told += store.settle()[0]
             store.repo.close()
             return told
 
