@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from fsagent.errors import ConfigError
-from fsagent.formats import load_yaml, scalar, words_of
+from fsagent.formats import is_limit, load_yaml, scalar, words_of
 
 DEFAULT_WINDOW = 8192
 """Tokens of context where neither agent.yaml nor the model says how many there are."""
@@ -83,7 +83,7 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
         value = known.pop(key, None)
         if value is None:
             return None
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not is_limit(value):
             raise ConfigError(f"{path}: {key} must be a whole number above 0, like {key}: 8192.")
         return value
 

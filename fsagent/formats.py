@@ -6,6 +6,7 @@ as text and named in ``problem``. Writing keeps every byte that was not meant to
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unicodedata
@@ -19,6 +20,10 @@ from fsagent.clock import moment, stamp
 from fsagent.records import CORE_LIMIT, Block, Note, Record, ToolCall, Usage
 
 _FENCE = re.compile(r"---[ \t]*(?:\r\n|\n)")
+_NUMBER_MAX = 10**15
+"""The largest number that is taken for one: JSON and YAML can spell far larger ones."""
+_DEPTH_MAX = 64
+"""Brackets of YAML within brackets: more than anyone writes."""
 _FRONT_MATTER_MAX = 16_384
 _KEPT_MAX = 65_536
 """Characters of front matter that are looked at: more than anyone writes, less than a YAML bomb."""
@@ -37,7 +42,8 @@ def clean(text: str) -> str:
 
 def _line_feeds(text: str) -> str:
     """``text`` with ``\\n`` for every line end; a lone carriage return inside a line stays."""
-    return re.sub(r"\r+(?=\n|\Z)", "", text)
+    # From the first of several only, or a long run of them would be looked at from each.
+    return re.sub(r"(?<!\r)\r+(?=\n|\Z)", "", text) if "\r" in text else text
 
 
 def one_line(text: str, width: int = 60) -> str:
@@ -158,21 +164,45 @@ def load_yaml(text: str) -> Any:
     """``text`` as plain data: no tags, no objects, no code.
 
     Raises:
-        ValueError: (line, reason) with the 1-based line; also for nesting without end.
+        ValueError: (line, reason) with the 1-based line; also for nesting without end, and for
+            aliases (``*name``), of which a few lines can make more than any memory holds.
     """
     import yaml
 
+    if _depth(text) > _DEPTH_MAX:  # for which Python's loader takes a second, to fail at its end
+        raise ValueError(1, "nested too deeply")
     # libyaml is faster, but recurses in C for each level of nesting and would end the process on
     # a hostile file; Python's loader raises RecursionError. Short texts cannot nest that deep.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if len(text) < 1024 else yaml.SafeLoader
     try:
-        return yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders
+        alias = _first_alias(text, loader) if "*" in text else 0
+        value = None if alias else yaml.load(text, Loader=loader)  # noqa: S506 - both are safe
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = error.problem or error.context or "cannot be read"
         raise ValueError(mark.line + 1 if mark else 1, one_line(reason, 80)) from None
     except Exception as error:  # its constructors raise whatever they like for odd values
         raise ValueError(1, one_line(str(error), 80)) from None
+    if alias:
+        raise ValueError(alias, "aliases like *name are not read")
+    return value
+
+
+def _depth(text: str) -> int:
+    """How deeply brackets nest in a text, those in quotation marks included."""
+    if text.count("[") + text.count("{") <= _DEPTH_MAX:
+        return 0
+    steps = (1 if c in "[{" else -1 for c in text if c in "[]{}")
+    return max(itertools.accumulate(steps))
+
+
+def _first_alias(text: str, loader: Any) -> int:
+    """The line of the first alias in a YAML text, or 0."""
+    import yaml
+
+    events = yaml.parse(text, Loader=loader)
+    marks = (e.start_mark for e in events if isinstance(e, yaml.AliasEvent))
+    return next((mark.line + 1 if mark else 1 for mark in marks), 0)
 
 
 def scalar(value: Any) -> str:
@@ -183,6 +213,8 @@ def scalar(value: Any) -> str:
         text = str(value.isoformat())
         found = moment(text) if getattr(value, "tzinfo", None) else None
         return stamp(found) if found else text
+    if isinstance(value, int) and abs(value) > _NUMBER_MAX:
+        return ""  # Python refuses to write one of many thousand digits
     return str(value) if isinstance(value, int | float) else ""
 
 
@@ -196,7 +228,7 @@ def words_of(value: Any) -> tuple[str, ...]:
 
 def is_limit(value: Any) -> TypeGuard[int]:
     """Whether ``value`` can be a block's limit: a whole number of characters above 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _NUMBER_MAX
 
 
 def label_of(path: str) -> str:
@@ -269,6 +301,7 @@ def parse_record(line: str) -> Record:
     """
     try:
         data = json.loads(line)
+        content = _content(data.get("content")) if isinstance(data, dict) else ""
     except (ValueError, RecursionError):
         raise ValueError("not a line of JSON") from None
     if not isinstance(data, dict):
@@ -276,18 +309,13 @@ def parse_record(line: str) -> Record:
     for key in ("id", "role"):
         if not isinstance(data.get(key), str) or not data[key]:
             raise ValueError(f"has no {key}")
-    content = data.get("content")
     usage = data.get("usage")
     calls = data.get("tool_calls")
     return Record(
         id=data["id"],
         ts=_text(data.get("ts")) or "",
         role=data["role"],
-        content=clean_text(content)
-        if isinstance(content, str)
-        else json.dumps(content)
-        if content
-        else "",
+        content=content,
         turn=_text(data.get("turn")) or "",
         name=_text(data.get("name")),
         thread=_text(data.get("thread")),
@@ -312,6 +340,12 @@ def parse_record(line: str) -> Record:
     )
 
 
+def _content(value: Any) -> str:
+    if isinstance(value, str):
+        return clean_text(value)
+    return json.dumps(value) if value else ""
+
+
 def _text(value: Any) -> str | None:
     return clean_text(value) if isinstance(value, str) else None
 
@@ -322,7 +356,7 @@ def clean_text(text: str) -> str:
 
 
 def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and abs(value) <= _NUMBER_MAX else 0
 
 
 def tool_call_json(call: ToolCall) -> dict[str, Any]:

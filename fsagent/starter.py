@@ -11,7 +11,7 @@ from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, parse_config
 from fsagent.errors import AgentError, FsagentError
 from fsagent.formats import clean, load_yaml, one_line, parse_page
-from fsagent.layout import is_agents
+from fsagent.layout import is_agents, is_gits, read_plain
 from fsagent.repo import Repo
 from fsagent.tools.memory import OFF_BY_DEFAULT, STANDARD
 
@@ -73,9 +73,13 @@ def files_of(root: Path) -> list[str]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(names):
             path = os.path.relpath(os.path.join(where, name), root)
-            if is_agents(path) and not os.path.islink(root / path):
+            if is_agents(path) and not is_gits(path) and _is_plain(root / path):
                 found.append(path)
     return found
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _refuse(root: Path) -> None:
@@ -93,6 +97,8 @@ def _refuse(root: Path) -> None:
             raise AgentError(f"'{root}' is an agent already. Talk to it: fsagent chat {root}")
         raise AgentError(f"'{root}' is a Git repository of something else: choose another name.")
     ours = set(files_of(root))
+    if not _is_plain(root / ".gitattributes"):
+        ours.remove(".gitattributes")
     for where, folders, names in os.walk(root):
         for name in [*names, *(f for f in folders if os.path.islink(os.path.join(where, f)))]:
             path = os.path.relpath(os.path.join(where, name), root)
@@ -115,7 +121,7 @@ def _copy(source: Path, root: Path) -> None:
         target = root / path
         if path != ".gitattributes" and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((source / path).read_bytes())
+            target.write_bytes(read_plain(source / path))
 
 
 def _without(text: str, keys: Iterable[str]) -> str:

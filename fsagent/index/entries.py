@@ -35,7 +35,7 @@ SESSION_GAP = timedelta(hours=1)
 CHUNK = 1500
 """Characters past which a section of a note is cut at its paragraphs."""
 
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.*?)[ \t#]*$")
+_HEADING = re.compile(r"^(#{1,6})[ \t]+(.*)$")
 _FENCE = re.compile(r"^[ \t]*(```|~~~)")
 _SENTENCE = re.compile(r"[^.!?。！？\n]*[.!?。！？]+|[^.!?。！？\n]+")
 
@@ -193,7 +193,7 @@ def chunks(text: str) -> Iterator[tuple[int, str, str]]:
                 titles = [one for one in titles if one[0] < len(heading[1])]
             above = " > ".join(title for _, title in titles)
             if heading:
-                titles.append((len(heading[1]), heading[2]))
+                titles.append((len(heading[1]), heading[2].rstrip(" \t#")))
         if part or line.strip():
             part.append(line)
             size += len(line) + 1
