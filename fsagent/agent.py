@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fsagent.allow import is_allowed
 from fsagent.change import Adopted
 from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, AgentConfig
@@ -85,7 +87,9 @@ class Agent:
             AgentError: its repository cannot be used.
         """
         environment = environment or Environment.read()
-        return cls(Store(Path(directory), clock), client, tools, environment, model)
+        root = Path(directory)
+        allowed = is_allowed(root, environment.state_dir)
+        return cls(Store(root, clock, allowed=allowed), client, tools, environment, model)
 
     @classmethod
     def init(
@@ -373,7 +377,7 @@ class Agent:
         return self.store.repo.diff(revisions)
 
     def _path(self, path: str | None) -> str | None:
-        if path and not (self.root / path).exists():
+        if path and not os.path.lexists(self.root / path):
             block = self.store.blocks().get(path)
             return block.path if block else path
         return path

@@ -34,7 +34,8 @@ class Environment:
     embed: bool = True
     """FSAGENT_EMBED: 0 leaves meaning out of search where the extra ``embed`` is installed."""
     state_dir: Path = Path()
-    """FSAGENT_STATE_DIR: what was typed at the prompt (line history)."""
+    """FSAGENT_STATE_DIR: what was typed at the prompt (line history), and which agents the person
+    allowed to use their Git configuration."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:

@@ -55,12 +55,12 @@ class Store:
         ConfigError: when agent.yaml cannot be read.
     """
 
-    def __init__(self, root: Path, clock: Clock | None = None) -> None:
+    def __init__(self, root: Path, clock: Clock | None = None, *, allowed: bool = False) -> None:
         require_agent(root)
         self.root = root.resolve()
         self._top = str(self.root)
         self.clock = clock or Clock()
-        self.repo = Repo(self.root)
+        self.repo = Repo(self.root, allowed=allowed)
         self.warnings: list[str] = []
         self._config: tuple[bytes, AgentConfig | None] = (b"", None)
         self._private = self.repo.git_dir / "fsagent"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -16,14 +17,24 @@ from fsagent.cli.common import as_json, directory, print_json, warn
 @as_json
 def log(directory: Path, path: str | None, limit: int | None, json_: bool) -> None:
     """Show what changed, newest first; with PATH (or a block's label) only there."""
+    from fsagent.errors import AgentError
     from fsagent.layout import require_agent
     from fsagent.repo import Repo
 
     # Without Agent: reading the log needs neither the configuration nor the index.
     require_agent(directory)
-    if path and not (directory / path).exists() and (directory / f"core/{path}.md").exists():
+    there = os.path.lexists
+    if path and not there(directory / path) and there(directory / f"core/{path}.md"):
         path = f"core/{path}.md"
-    repo = Repo(directory)
+    try:
+        repo = Repo(directory)
+    except AgentError:  # only here it matters what the person allowed, and looking it up takes time
+        from fsagent.allow import is_allowed
+        from fsagent.environment import Environment
+
+        if not is_allowed(directory, Environment.read().state_dir):
+            raise
+        repo = Repo(directory, allowed=True)
     if json_:
         from fsagent.cli.output import commit_json
 

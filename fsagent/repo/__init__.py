@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentError, StoreError
-from fsagent.layout import is_agents
+from fsagent.layout import is_agents, read_plain
+from fsagent.repo import place as places
+from fsagent.repo.attributes import Attributes
 from fsagent.repo.commit import Pipeline
 from fsagent.repo.gitindex import UnfitIndexError
 from fsagent.repo.heads import Heads, UnfitHeadError
@@ -31,10 +34,10 @@ from fsagent.repo.run import (
     ALWAYS,
     GitFailed,
     environment,
-    git_dir_of,
     plain_environment,
     run,
 )
+from fsagent.repo.settings import Configuration, Settings, names_a_command
 from fsagent.repo.slow import Slow
 
 __all__ = [
@@ -65,6 +68,9 @@ _UNDER_WAY = {
     "BISECT_LOG": "bisect",
 }
 
+_NO_COMMANDS = ("--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore-submodules=all")
+"""A diff starts nothing: no driver, and no git in a repository inside this one, whose own
+configuration would count there."""
 
 _UNUSUAL = re.compile(
     rb"^\s*(objectformat\s*=\s*\"?sha256|refstorage\s*=\s*\"?reftable|sharedrepository\s*=)", re.M
@@ -101,16 +107,29 @@ class TreeChange:
 class Repo:
     """One agent's repository, at ``root`` and nowhere above it.
 
+    ``allowed`` says that the person trusts this agent: then its own configuration counts as that
+    of any repository does.
+
     Raises:
-        AgentError: from the constructor, when there is no repository or it is somebody else's.
+        AgentError: from the constructor, when there is no repository, when it is somebody else's,
+            or when git may not run in it.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, allowed: bool = False) -> None:
         self.root = root = root.resolve()
         self._reading = threading.Lock()
-        self.git_dir = git_dir_of(root)
-        self._env = environment(root, self.git_dir)
-        self._common = _common_dir(self.git_dir)
+        self.place = places.find(root)
+        self.git_dir = self.place.git_dir
+        self._common = str(self.place.common)
+        self._plain = environment(root, self.git_dir, allowed=allowed)
+        places.look_over(self.place, allowed=allowed)
+        if places.is_foreign(self.place) and not self._trusted():
+            raise AgentError(
+                f"{root} belongs to another user. If you trust it: "
+                f"git config --global --add safe.directory {shlex.quote(str(root))}"
+            )
+        self._configuration = Configuration(self.place, self._plain, allowed=allowed)
+        self._attributes = Attributes(self.place, self._plain, allowed=allowed)
         self._config: tuple[tuple[int, ...], bool] = ((), False)
         self._acknowledged: str | None = None
         self.told: list[str] = []
@@ -120,12 +139,6 @@ class Repo:
         journal = Journal(f"{self.git_dir}/fsagent/journal")
         self._pipeline = Pipeline(str(root), heads, objects, journal)
         self._slow = Slow(str(root), self._pipeline.tmp, self._git, self._pipeline.durable)
-        owner = self.git_dir.stat().st_uid
-        if hasattr(os, "geteuid") and owner != os.geteuid() and not self._trusted():
-            raise AgentError(
-                f"{root} belongs to another user. If you trust it: "
-                f"git config --global --add safe.directory {root}"
-            )
 
     @classmethod
     def init(cls, root: Path) -> Repo:
@@ -133,6 +146,45 @@ class Repo:
         command = ["git", "init", "-q", "--template=", "--object-format=sha1"]
         run([*command, "--initial-branch=main", "."], plain_environment(), root)
         return cls(root)
+
+    # ── configuration ─────────────────────────────────────────────────────────────────────────
+
+    @property
+    def settings(self) -> Settings:
+        """Git's configuration as it is now; read again when one of its files has changed.
+
+        Raises:
+            AgentError: it cannot be read, or has come to hold what git cannot be told to ignore.
+        """
+        return self._configuration.now()[0]
+
+    @property
+    def _env(self) -> dict[str, str]:
+        """The environment of git processes, with what undoes settings that must not count."""
+        return self._configuration.now()[1]
+
+    def person(self) -> Person:
+        """Who works here, as Git is configured; a named placeholder where it is not."""
+        from fsagent.records import Person
+
+        settings = self.settings
+        name, email = (settings.get(key) or "" for key in ("user.name", "user.email"))
+        return Person(_ident(name) or "someone", _ident(email) or "someone@localhost")
+
+    def filtered(self, paths: Iterable[str]) -> dict[str, str]:
+        """Those of ``paths`` that have a filter attribute, with the name of its driver.
+
+        fsagent runs no filters, so it must not write such a file: Git would call it changed for
+        ever. No process is started where no file of attributes in play speaks of filters.
+        """
+        wanted = list(paths)
+        if not self._attributes.speak_of_filters(wanted, self.settings):
+            return {}
+        names = b"".join(os.fsencode(path) + b"\0" for path in wanted)
+        out = self._git("check-attr", "-z", "--stdin", "filter", stdin=names).split(b"\0")[:-1]
+        found = zip(out[::3], out[2::3], strict=True)
+        none = (b"unspecified", b"unset", b"set")
+        return {os.fsdecode(path): os.fsdecode(name) for path, name in found if name not in none}
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
 
@@ -168,7 +220,7 @@ class Repo:
 
     def files(self, rev: str, under: Iterable[str] = ()) -> dict[str, Blob]:
         """Every file of the commit ``rev``, by path; only those below ``under`` if it is given."""
-        out = self._git("ls-tree", "-r", "-z", "--full-tree", rev, "--", *under)
+        out = self._git("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", rev, *under)
         found = {}
         for entry in out.split(b"\0")[:-1]:
             info, path = entry.split(b"\t", 1)
@@ -179,7 +231,10 @@ class Repo:
 
     def changes(self, old: str, new: str) -> list[TreeChange]:
         """The paths that differ between two commits."""
-        out = self._git("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", old, new)
+        out = self._git(
+            *("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev"),
+            *("--ignore-submodules=all", "--end-of-options", old, new, "--"),
+        )
         parts = out.split(b"\0")[:-1]
         found = []
         for info, path in zip(parts[::2], parts[1::2], strict=True):
@@ -219,20 +274,6 @@ class Repo:
                 path, unmerged = os.fsdecode(fields[-1]), kind == b"u "
                 found.append(Status(path, xy[0], xy[1], staged, unmerged))
         return found
-
-    def person(self) -> Person:
-        """Who works here, as Git is configured; a named placeholder where it is not."""
-
-        def setting(name: str) -> str:
-            try:
-                return self._git("config", "--get", name).decode(errors="replace").strip()
-            except GitFailed:
-                return ""
-
-        from fsagent.records import Person
-
-        name, email = setting("user.name"), setting("user.email")
-        return Person(_ident(name) or "someone", _ident(email) or "someone@localhost")
 
     def log(
         self, path: str | None = None, *, rev: str = "HEAD", limit: int | None = None
@@ -288,7 +329,7 @@ class Repo:
         """
         try:
             return self._text(
-                "diff", "--no-ext-diff", "--no-textconv", "--end-of-options", *revisions, "--"
+                *("diff", *_NO_COMMANDS, "--end-of-options", *revisions, "--"),
             )
         except GitFailed as error:
             raise StoreError(f"git diff: {_line(error.text, 200)}") from None
@@ -296,18 +337,20 @@ class Repo:
     def patch(self, commit: str) -> str:
         """The changed lines of one commit, without the lines around them."""
         return self._text(
-            *("show", "--format=", "-U0", "--no-renames", "--no-ext-diff", "--no-textconv"),
-            *("--end-of-options", commit),
+            *("show", "--format=", "-U0", "--no-renames", *_NO_COMMANDS),
+            *("--end-of-options", commit, "--"),
         )
 
     def outer(self) -> tuple[Path, bool] | None:
         """The repository that this one lies inside, and whether that one ignores it; or None."""
         for parent in self.root.parents:
             if (parent / ".git").exists():
-                env = {k: v for k, v in self._env.items() if not k.startswith("GIT_")}
-                try:
-                    run(["git", "check-ignore", "-q", "--", str(self.root)], env, parent)
-                except GitFailed:
+                try:  # that one may be a stranger's as well
+                    env = dict(Repo(parent)._env)
+                    del env["GIT_LITERAL_PATHSPECS"]  # which this command does not know
+                    ask = ["git", *ALWAYS, "check-ignore", "-q", "--no-index", "--"]
+                    run([*ask, str(self.root)], env, parent)
+                except (AgentError, StoreError):
                     return parent, False
                 return parent, True
         return None
@@ -447,7 +490,7 @@ class Repo:
 
     def _trusted(self) -> bool:
         """Whether Git itself would work in a directory that somebody else owns."""
-        env = {k: v for k, v in self._env.items() if k not in ("GIT_DIR", "GIT_WORK_TREE")}
+        env = {k: v for k, v in self._plain.items() if k not in ("GIT_DIR", "GIT_WORK_TREE")}
         try:
             run(["git", "rev-parse", "--git-dir"], env, self.root)
         except GitFailed:
@@ -469,14 +512,12 @@ class Repo:
         # GitPython's children inherit this process's environment, which may name another
         # repository: each variable that redirects Git is set to what it has to be here.
         repo.git.update_environment(
-            GIT_DIR=str(self.git_dir),
-            GIT_WORK_TREE=str(self.root),
+            **{name: value for name, value in self._env.items() if name.startswith("GIT_")},
             GIT_OBJECT_DIRECTORY=f"{self._common}/objects",
             GIT_ALTERNATE_OBJECT_DIRECTORIES="",
             GIT_NAMESPACE="",
             GIT_NO_REPLACE_OBJECTS="1",
             GIT_CONFIG_PARAMETERS="",
-            GIT_CONFIG_COUNT="0",
         )
         return repo
 
@@ -499,15 +540,6 @@ class Repo:
             self._objects.close()
 
 
-def _common_dir(git_dir: Path) -> str:
-    """Where objects and branches are: of a linked work tree, in the repository it belongs to."""
-    try:
-        text = (git_dir / "commondir").read_text("utf-8", "surrogateescape").strip()
-    except OSError:
-        return str(git_dir)
-    return str((git_dir / text).resolve())
-
-
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """Say what went wrong below in the words of a person."""
@@ -521,6 +553,21 @@ def _explained() -> Iterator[None]:
         ) from None
     except (GitFailed, ValueError) as error:
         raise StoreError(f"Git's data cannot be read: {_line(str(error), 200)}.") from error
+
+
+def concerns(root: Path) -> list[str]:
+    """What of the repository at ``root`` counts only if the person allows it, by name.
+
+    Raises:
+        AgentError: there is none, or something in it that nobody can allow.
+    """
+    place = places.find(root.resolve())
+    found = [doubt.name for doubt in places.doubts(place)]
+    for config in place.configs:
+        if config.is_file() and not config.is_symlink():
+            data = read_plain(config, places.CONFIG_MAX)
+            found += [key for key in places.keys(data, config) if names_a_command(key)]
+    return list(dict.fromkeys(found))
 
 
 def _line(text: str, width: int) -> str:

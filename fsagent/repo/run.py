@@ -1,52 +1,129 @@
-"""Running git: the command line, its environment, and what no configuration may change in it."""
+"""Running git: its environment, and what no configuration may change in it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import IO
 
 from fsagent.errors import AgentError, StoreError
+from fsagent.layout import is_agents, is_endless
 
 COMMITTER = "fsagent <fsagent@localhost>"
 """Who every commit of fsagent is committed by, whoever its author is."""
 
-ALWAYS = (
-    *("-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.fsmonitor=false"),
-    *("-c", "core.autocrlf=false"),
-    *("-c", "core.safecrlf=false"),
-    *("-c", "core.quotePath=false"),
-    *("-c", "core.filesRefLockTimeout=3000"),
-    *("-c", "commit.gpgSign=false"),
-    *("-c", "log.showSignature=false"),
-    *("-c", "gc.auto=0"),
-    *("-c", "maintenance.auto=false"),
+ALWAYS = ("--no-pager",)
+"""The options of every git command. What it is told beyond them stands in its environment."""
+
+SETTINGS = (
+    ("core.hooksPath", os.devnull),
+    ("core.fsmonitor", "false"),
+    ("core.autocrlf", "false"),
+    ("core.safecrlf", "false"),
+    ("core.quotePath", "false"),
+    ("core.filesRefLockTimeout", "3000"),
+    ("commit.gpgSign", "false"),
+    ("tag.gpgSign", "false"),
+    ("log.showSignature", "false"),
+    ("log.mailmap", "false"),
+    ("submodule.recurse", "false"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
 )
 """What no configuration may change about the commands that fsagent runs."""
 
+_SILENT = {
+    "GIT_ASKPASS": "",
+    "GIT_EDITOR": ":",
+    "GIT_SEQUENCE_EDITOR": ":",
+    "GIT_PAGER": "cat",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+"""Nobody is asked anything, and no editor or pager starts (git(1), "Environment Variables")."""
 
-class GitFailed(Exception):
+_NO_TRANSPORT = {
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_PROXY_COMMAND": "",
+    "GIT_SSH_COMMAND": "false",
+}
+"""Nothing is fetched, not even an object that is missing: a transport runs commands."""
+
+PATIENCE = 5.0
+"""Seconds after which a git command that is not done is looked at: it may wait for a pipe."""
+
+
+class GitFailed(StoreError):
     """A git command that failed; ``text`` is what it said."""
 
     def __init__(self, command: str, text: str) -> None:
-        super().__init__(f"git {command}: {text}")
+        super().__init__(f"git {command}: {' '.join(text.split())[:300]}")
         self.text = text
 
 
 def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"") -> bytes:
     """What a command prints; with an exit status other than 0 it raises GitFailed."""
     try:
-        done = subprocess.run(command, input=stdin, env=env, cwd=cwd, capture_output=True)
+        with (
+            _as_file(stdin) as given,
+            subprocess.Popen(command, stdin=given, stdout=-1, stderr=-1, env=env, cwd=cwd) as child,
+        ):
+            try:
+                out, said = child.communicate(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                pipe = _pipe_in(cwd)
+                if pipe:
+                    raise StoreError(
+                        f"{pipe} is a pipe or a device, for which git waits for ever: delete it."
+                    ) from None
+                out, said = child.communicate()
+            finally:
+                if child.poll() is None:  # a pipe, or Ctrl-C
+                    child.kill()
     except FileNotFoundError:
         raise AgentError("git is not installed: install it with your package manager.") from None
-    except OSError as error:
-        raise StoreError(f"git cannot be run: {error.strerror}.") from error
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
-        raise GitFailed(command[-1] if len(command) < 3 else " ".join(command[-3:]), said)
-    return done.stdout
+    except (OSError, ValueError) as error:  # a NUL cannot be handed to a command
+        why = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(f"git cannot be run: {why}.") from error
+    if child.returncode:
+        text = said.decode(errors="replace").strip() or f"exit status {child.returncode}"
+        raise GitFailed(command[-1] if len(command) < 3 else " ".join(command[-3:]), text)
+    return out
+
+
+def _as_file(data: bytes) -> IO[bytes]:
+    """``data`` as a file to read: ``communicate`` forgets its input when it is called again."""
+    if not data:
+        return open(os.devnull, "rb")
+    import tempfile
+
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - its user closes it
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+def _pipe_in(root: Path) -> Path | None:
+    """A pipe or device below ``root`` that git opens, if there is one.
+
+    Looked for only when a command takes long, since it means a walk through all folders.
+    """
+    folders = [str(root)]
+    while folders:
+        try:
+            entries = list(os.scandir(folders.pop()))
+        except OSError:  # gone meanwhile, or not ours to read
+            continue
+        for entry in entries:
+            inside = os.path.relpath(entry.path, root)
+            gits = inside.startswith(".git/") or entry.name.startswith((".git", ".mailmap"))
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif (gits or is_agents(inside)) and is_endless(entry):
+                return Path(entry.path)
+    return None
 
 
 def plain_environment() -> dict[str, str]:
@@ -54,28 +131,32 @@ def plain_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
 
 
-def git_dir_of(root: Path) -> Path:
-    """Where the repository of ``root`` keeps its data: .git, or what a .git file points to."""
-    place = root / ".git"
-    if place.is_file():
-        text = place.read_text(errors="replace").strip()
-        place = (root / text.removeprefix("gitdir: ")).resolve()
-    if not place.is_dir():
-        raise AgentError(
-            f"{root} is not a Git repository, so its memory has no history. "
-            f"Give it one: git init {root}"
-        )
-    return place
-
-
-def environment(root: Path, git_dir: Path) -> dict[str, str]:
+def environment(root: Path, git_dir: Path, *, allowed: bool = False) -> dict[str, str]:
     """A plain environment with the variables that our git processes need.
 
-    GIT_DIR is set, so that Git looks for no repository above ``root``.
+    GIT_DIR is set, so that Git looks for no repository above ``root``. Where the person ``allowed``
+    the agent, Git may fetch what is missing.
     """
     env = plain_environment()
     env |= {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(root), "LC_ALL": "C"}
-    env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1"}
+    env |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1"}
+    env |= _SILENT
+    env |= {} if allowed else _NO_TRANSPORT
     name, email = COMMITTER.rstrip(">").split(" <")
     env |= {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
-    return env
+    return with_settings(env)
+
+
+def with_settings(
+    env: Mapping[str, str], overrides: Iterable[tuple[str, str]] = ()
+) -> dict[str, str]:
+    """``env`` with settings that count before those of any file: ``overrides``, then our own.
+
+    In the environment, so that every child of git and of GitPython is told the same, and since a
+    key with an equals sign in it cannot be given with ``-c`` (git-config(1), "GIT_CONFIG_COUNT").
+    """
+    settings = [*overrides, *SETTINGS]
+    told = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
+        told |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return {**env, **told}

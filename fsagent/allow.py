@@ -1,0 +1,69 @@
+"""Which agents the person allowed to use what their Git configuration names.
+
+Kept outside of the agent's directory, or a stranger could allow his own: a file for each allowed
+directory, named by its real path, that holds the agent's id. Another agent in the same place is
+another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from fsagent.errors import AgentError, FsagentError
+from fsagent.layout import read_plain
+
+
+def is_allowed(root: Path, state_dir: Path) -> bool:
+    """Whether the person allowed the agent that lies in ``root``."""
+    try:
+        known = read_plain(_record(root, state_dir), 4096).decode()
+    except (OSError, ValueError):
+        return False
+    try:
+        return known == f"{_ident(root)}\n"
+    except FsagentError:  # the id of an agent.yaml that cannot be read is nobody's
+        return False
+
+
+def allow(root: Path, state_dir: Path) -> None:
+    """Remember that the person trusts the agent in ``root``.
+
+    Raises:
+        AgentError: it cannot be kept.
+        ConfigError: agent.yaml holds no id.
+    """
+    record, ident = _record(root, state_dir), _ident(root)
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(f"{ident}\n", encoding="utf-8")
+    except OSError as error:
+        raise AgentError(f"{record} cannot be written: {error.strerror}.") from error
+
+
+def revoke(root: Path, state_dir: Path) -> None:
+    """Forget that the person trusted the agent in ``root``.
+
+    Raises:
+        AgentError: the record of it cannot be deleted.
+    """
+    record = _record(root, state_dir)
+    try:
+        record.unlink(missing_ok=True)
+    except OSError as error:
+        raise AgentError(f"{record} cannot be deleted: {error.strerror}.") from error
+
+
+def _record(root: Path, state_dir: Path) -> Path:
+    return state_dir / "allowed" / hashlib.sha256(os.fsencode(root.resolve())).hexdigest()
+
+
+def _ident(root: Path) -> str:
+    from fsagent.config import parse_config  # here: most agents are never allowed
+
+    try:
+        data = read_plain(root / "agent.yaml")
+    except OSError as error:
+        raise AgentError(f"agent.yaml cannot be read: {error.strerror}.") from error
+    return parse_config(data).id
