@@ -31,7 +31,7 @@ from fsagent.formats import (
     parse_page,
     parse_record,
 )
-from fsagent.layout import OURS, is_agents, require_agent
+from fsagent.layout import FILE_MAX, OURS, is_agents, is_gits, read_plain, require_agent
 from fsagent.locks import Locks
 from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
 from fsagent.repo import Made, MovedError, Put, Repo, State
@@ -91,7 +91,7 @@ class Store:
 
     def system(self) -> str:
         """The standing instructions: system.md, or "" where there is none."""
-        return self._page("system.md").value if (self.root / "system.md").exists() else ""
+        return self._page("system.md").value if os.path.lexists(self.root / "system.md") else ""
 
     def blocks(self) -> dict[str, Block]:
         """Core memory, by label: persona first, then human, then the others by name."""
@@ -145,8 +145,13 @@ class Store:
                 path = os.path.relpath(full, self.root)
                 if not is_agents(path):
                     continue
-                if not stat.S_ISREG(os.lstat(full).st_mode):
+                about = os.lstat(full)
+                if not stat.S_ISREG(about.st_mode):
                     self.warn(f"{path} is not a plain file and is not read.")
+                elif about.st_size > FILE_MAX:
+                    self.warn(f"{path} has {about.st_size:,} bytes, too many to be read: split it.")
+                elif is_gits(path):
+                    self.warn(f"{path} has a name that Git refuses and is not read: rename it.")
                 elif not _is_utf8(path):
                     self.warn(f"{path!a} has a name that is not UTF-8 and is not read: rename it.")
                 else:
@@ -167,17 +172,18 @@ class Store:
         """What stands in the file ``path`` now.
 
         Raises:
-            StoreError: when it cannot be read, or is reached through a symbolic link.
+            StoreError: when it cannot be read, is no plain file, or lies behind a symbolic link.
         """
         self._inside(path)
         try:
-            with open(f"{self._top}/{path}", "rb") as file:
-                return file.read()
+            return read_plain(f"{self._top}/{path}")
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
 
     def _inside(self, path: str) -> None:
         """Refuse a path that a symbolic link or ``..`` would lead out of the directory."""
+        if is_gits(path):
+            raise StoreError(f"{path} has a name that Git refuses: choose another one.")
         place = self._top
         for part in path.split("/"):
             place = f"{place}/{part}"
@@ -231,6 +237,7 @@ class Store:
             writes = {p: data for p, data in change.writes.items() if data != self._now(p)}
             if not writes and not change.included:
                 return
+            self._unfiltered([*writes, *change.included])
             self._ready()
             for _ in range(_TRIES):
                 with contextlib.suppress(MovedError):  # a person committed the file: look again
@@ -358,9 +365,36 @@ class Store:
                 self.warn(f"{path!a} has a name that is not UTF-8 and is left alone: rename it.")
             elif any((self.root / part).is_symlink() for part in [path, *_parents(path)]):
                 self.warn(f"{path} is or lies behind a symbolic link and is left alone.")
+            elif is_gits(path):
+                self.warn(f"{path} has a name that Git refuses and is left alone: rename it.")
+            elif not self._is_readable(path):
+                self.warn(f"{path} is no plain file, or too large, and is left alone.")
             else:
                 found.append(path)
-        return found
+        filtered = self.repo.filtered(found)
+        for driver in sorted(set(filtered.values())):
+            paths = [path for path in found if filtered.get(path) == driver]
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            self.warn(f"{paths[0]}{more}: left alone, {_filter_remedy(paths[0], driver)}")
+        return [path for path in found if path not in filtered]
+
+    def _is_readable(self, path: str) -> bool:
+        """Whether a path is a plain file that is not too large, or nothing at all."""
+        try:
+            about = os.lstat(self.root / path)
+        except OSError:
+            return True
+        is_file = stat.S_ISREG(about.st_mode) and about.st_size <= FILE_MAX
+        return is_file or stat.S_ISDIR(about.st_mode)
+
+    def _unfiltered(self, paths: Iterable[str]) -> None:
+        """Refuse to write a file that Git would pass through a filter: ours run none.
+
+        Raises:
+            StoreError: naming the path, the attribute and the remedy.
+        """
+        for path, driver in self.repo.filtered(paths).items():
+            raise StoreError(f"{path} cannot be written, {_filter_remedy(path, driver)}")
 
     def _adopt(self, states: Mapping[str, State]) -> list[Adopted]:
         """Commit what a hand changed in these files, one commit or two; the caller may write."""
@@ -400,6 +434,7 @@ class Store:
         line = format_record(record).encode()
         path = self._segment(record, len(line))
         self._inside(path)
+        self._unfiltered([path])
         target = self.root / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -508,6 +543,14 @@ def _parents(path: str) -> list[str]:
     """The folders that lead to ``path``, from the top."""
     parts = path.split("/")
     return ["/".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def _filter_remedy(path: str, driver: str) -> str:
+    top, slash, _ = path.partition("/")
+    return (
+        f"since it has the attribute filter={driver} and fsagent runs no filters: "
+        f"end .gitattributes with the line `{top}{slash and '/**'} !filter`."
+    )
 
 
 def _is_utf8(path: str) -> bool:
