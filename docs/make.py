@@ -31,7 +31,10 @@ def commands() -> str:
     parts = ["# Commands", MADE]
 
     def page(command: click.Command, name: str, parent: click.Context | None) -> None:
-        context = click.Context(command, info_name=name, parent=parent, terminal_width=88)
+        settings = command.context_settings
+        context = click.Context(
+            command, info_name=name, parent=parent, terminal_width=88, **settings
+        )
         parts.append(f"## {context.command_path}")
         parts.append(f"```text\n{command.get_help(context)}\n```")
         if isinstance(command, click.Group):
