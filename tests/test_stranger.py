@@ -91,6 +91,8 @@ def every_command(root: Path, tmp_path: Path) -> dict[str, str]:
         ["tools", where],
         ["init", f"{tmp_path}/copy-{time.monotonic_ns()}", "--from", where],
         ["init", f"{where}/files/inner-{time.monotonic_ns()}"],
+        ["allow", where],
+        ["allow", where, "--revoke"],
     ):
         done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
         said[" ".join(arguments[:1] + arguments[2:])] = done.output
