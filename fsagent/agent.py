@@ -158,7 +158,9 @@ class Agent:
         if self._client is None:
             from fsagent.llm.choose import choose
 
-            choice = choose(self.config, self.environment, self._model)
+            choice = choose(
+                self.config, self.environment, self._model, allowed=self.store.repo.allowed
+            )
             self._client, self.chosen = choice.client, choice.reason
         return self._client
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,9 +47,35 @@ class AgentConfig:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def reaches(self) -> tuple[str, ...]:
+        """What in it counts only if the person trusts the agent: files of the machine, its key."""
+        found = []
+        if names_a_file(self.model):
+            found.append(f"model: {self.model} in agent.yaml")
+        if self.base_url and not is_loopback(self.base_url):
+            found.append(f"base_url: {self.base_url} in agent.yaml")
+        return tuple(found)
+
+    @property
     def zone(self) -> ZoneInfo:
         """The agent's time zone."""
         return ZoneInfo(self.timezone)
+
+
+def names_a_file(model: str) -> bool:
+    """Whether the name of a model is that of a file: a script, or weights of one's own."""
+    return model.startswith("scripted:") or (model.startswith("local:") and model.endswith(".gguf"))
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this machine."""
+    from urllib.parse import urlsplit
+
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
 def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:

@@ -201,6 +201,14 @@ def test_a_key_goes_only_where_it_belongs() -> None:
         )
         assert stub.keys == ["Bearer none", "Bearer for-this-one", "Bearer k"]
     assert "secret" not in repr(ours)
+    away = AgentConfig(id="a", name="a", model="m", base_url="https://example.org/v1")
+    with pytest.raises(ConfigError, match=r"FSAGENT_API_KEY sent to https://example\.org"):
+        choose(away, ours)
+    assert choose(away, ours, allowed=True).client.model == "m"
+    assert choose(away, theirs).client.model == "m"
+    for name in ("scripted:/etc/passwd", "local:/etc/passwd.gguf"):
+        with pytest.raises(ConfigError, match="names a file of this machine"):
+            choose(AgentConfig(id="a", name="a", model=name), ours)
     with pytest.raises(ModelError, match="no key is set"):
         choose(CONFIG, Environment(), "gpt-5-mini")
     with pytest.raises(ConfigError, match="base_url and no model"):

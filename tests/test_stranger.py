@@ -683,7 +683,6 @@ def test_an_argument_is_never_an_option(make: Make, tmp_path: Path, odd: str) ->
         lambda: repo.changes("HEAD", odd),
         lambda: repo.status([odd]),
         lambda: repo.filtered([odd]),
-        lambda: repo.update_index([odd]),
         lambda: agent.log(odd),
         lambda: agent.diff(odd),
         lambda: agent.search(odd),

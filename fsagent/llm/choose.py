@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsagent.config import AgentConfig
+from fsagent.config import AgentConfig, is_loopback, names_a_file
 from fsagent.environment import Environment
 from fsagent.errors import ConfigError, ModelError
 from fsagent.llm import Client
@@ -26,13 +26,16 @@ class Choice:
     reason: str
 
 
-def choose(config: AgentConfig, environment: Environment, model: str = "") -> Choice:
+def choose(
+    config: AgentConfig, environment: Environment, model: str = "", *, allowed: bool = False
+) -> Choice:
     """The client to use: ``model`` (--model), then agent.yaml, then FSAGENT_MODEL, then OpenAI if
     a key is set, then a running Ollama, then the embedded model.
 
     Names: ``local`` and ``local:NAME`` are the embedded model, or a GGUF file where NAME is a path;
     ``ollama:NAME`` is Ollama's; ``scripted:FILE`` is a script; any other is a model of the
-    ``base_url`` in agent.yaml, or of OpenAI.
+    ``base_url`` in agent.yaml, or of OpenAI. An agent.yaml that names a file of this machine, or
+    would have a key sent elsewhere, is heard only if the person ``allowed`` the agent.
 
     Raises:
         ModelError, ConfigError: with what to set or install.
@@ -43,6 +46,17 @@ def choose(config: AgentConfig, environment: Environment, model: str = "") -> Ch
         (environment.model, "FSAGENT_MODEL"),
     ):
         if name:
+            if reason == "agent.yaml" and names_a_file(name) and not allowed:
+                raise ConfigError(
+                    f"agent.yaml names a file of this machine, {name}, as its model: name it with "
+                    "--model, or if you trust this agent: fsagent allow DIR"
+                )
+            elsewhere = config.base_url and not is_loopback(config.base_url)
+            if environment.api_key and elsewhere and not allowed:
+                raise ConfigError(
+                    f"agent.yaml would have FSAGENT_API_KEY sent to {config.base_url}: if you "
+                    "trust this agent: fsagent allow DIR; else unset that key."
+                )
             return Choice(_named(name, config, environment), reason)
     if config.base_url:
         raise ConfigError("agent.yaml has a base_url and no model: add a line `model:`.")

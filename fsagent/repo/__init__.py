@@ -117,6 +117,7 @@ class Repo:
 
     def __init__(self, root: Path, *, allowed: bool = False) -> None:
         self.root = root = root.resolve()
+        self.allowed = allowed
         self._reading = threading.Lock()
         self.place = places.find(root)
         self.git_dir = self.place.git_dir
