@@ -15,7 +15,7 @@ from fsagent.change import Adopted
 from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, AgentConfig
 from fsagent.environment import Environment
-from fsagent.errors import BlockNotFound, FsagentError, SearchError, StoreError
+from fsagent.errors import AgentBusy, BlockNotFound, FsagentError, SearchError, StoreError
 from fsagent.formats import clean, one_line
 from fsagent.records import Answer, Block, Commit, Doc, Event, Note, Turn
 from fsagent.store import Store
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.index.layered import Layered
     from fsagent.index.meaning import Meaning
     from fsagent.llm import Client
+    from fsagent.repo.maintain import Done
     from fsagent.tools import Tool
     from fsagent.tools.toolbox import Toolbox
 
@@ -383,6 +384,33 @@ class Agent:
             block = self.store.blocks().get(path)
             return block.path if block else path
         return path
+
+    def maintain(self, *, auto: bool = False) -> list[Done]:
+        """Pack what has gathered and let old things go; a ``Done`` for each thing that was done.
+
+        It needs no lock that a turn or a write needs. With ``auto`` nothing is done unless there
+        is enough to do, and nobody else is doing it.
+
+        Raises:
+            AgentBusy: another process is at it.
+            StoreError: git failed.
+        """
+        from fsagent.index.caches import sweep
+        from fsagent.repo.maintain import Done, due, maintain
+
+        if auto and not due(self.store.repo):
+            return []
+        try:
+            done = maintain(self.store.repo)
+        except AgentBusy:
+            if not auto:
+                raise
+            return []
+        count, size = sweep(self.environment.cache_dir)
+        if count:
+            noun = "index" if count == 1 else "indexes"
+            done.append(Done("caches", f"{count} {noun} that no agent needs any more", size, 0))
+        return done
 
     def close(self) -> None:
         """End the processes and connections that this agent keeps."""

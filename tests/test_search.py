@@ -114,7 +114,7 @@ def test_the_index_is_a_cache(agent: Agent, damage: str, tmp_path: Path) -> None
     if damage == "delete":
         shutil.rmtree(folder)
     elif damage == "old":
-        (index,) = folder.iterdir()
+        (index,) = folder.glob("whoosh-*")
         index.rename(folder / "whoosh-0")
     else:
         for file in folder.rglob("*"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fsagent.cli import allow, bench, chat, history, memory, models
+from fsagent.cli import allow, bench, care, chat, history, memory, models
 from fsagent.cli.common import debug
 from fsagent.environment import one_thread
 from fsagent.errors import FsagentError
@@ -50,6 +50,7 @@ for _command in (
     history.log,
     history.diff,
     history.status,
+    care.maintain,
     allow.allow,
     models.tools,
     models.model,

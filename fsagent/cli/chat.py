@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fsagent.cli.care import tend
 from fsagent.cli.common import (
     Bar,
     as_json,
@@ -88,6 +89,7 @@ def chat(
             show_turn(agent, said)
     finally:
         agent.close()
+        tend(agent.store.repo)
 
 
 def show_turn(agent: Agent, text: str) -> Turn | None:
@@ -145,6 +147,7 @@ class _Conversation:
                     note_to_person("Interrupted. What you said is kept.")
                 if not self.as_json:
                     click.echo()
+                tend(self.agent.store.repo)
         finally:
             if history:
                 import readline

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 
 from fsagent.errors import SearchError
+from fsagent.index import Persistent
+from fsagent.index.caches import claim, folder_of
 from fsagent.index.layered import Layered
 
 
@@ -22,8 +23,18 @@ def open_index(name: str, memory: int, cache: Path, root: Path, ident: str) -> L
     Raises:
         SearchError: the index is not installed.
     """
-    key = sha256(f"{root.resolve()}\n{ident}".encode("utf-8", "surrogateescape")).hexdigest()
-    folder = cache / "index" / key[:32]
+    folder = folder_of(cache, root, ident)
+    index = persistent(name, folder)
+    claim(folder, root)
+    return Layered(index, 0 if name == "tantivy" else memory, folder)  # it needs no postings
+
+
+def persistent(name: str, folder: Path) -> Persistent:
+    """The index in files that has that name.
+
+    Raises:
+        SearchError: the index is not installed.
+    """
     if name == "tantivy":
         try:
             from fsagent.index.tantivy import TantivyIndex
@@ -32,7 +43,7 @@ def open_index(name: str, memory: int, cache: Path, root: Path, ident: str) -> L
                 "agent.yaml asks for `index: tantivy`, which is not installed: "
                 "pip install 'fsagent[fast]'"
             ) from None
-        return Layered(TantivyIndex(folder), 0, folder)  # it needs no postings in memory
+        return TantivyIndex(folder)
     from fsagent.index.whoosh import WhooshIndex
 
-    return Layered(WhooshIndex(folder), memory, folder)
+    return WhooshIndex(folder)

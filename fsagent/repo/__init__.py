@@ -146,7 +146,11 @@ class Repo:
         """Make ``root`` a repository of its own, wherever it lies."""
         command = ["git", "init", "-q", "--template=", "--object-format=sha1"]
         run([*command, "--initial-branch=main", "."], plain_environment(), root)
-        return cls(root)
+        repo = cls(root)
+        from fsagent.repo.maintain import settle
+
+        list(settle(repo))
+        return repo
 
     # ── configuration ─────────────────────────────────────────────────────────────────────────
 

@@ -56,11 +56,12 @@ PATIENCE = 5.0
 
 
 class GitFailed(StoreError):
-    """A git command that failed; ``text`` is what it said."""
+    """A git command that failed; ``text`` is what it said, ``out`` what it printed before."""
 
-    def __init__(self, command: str, text: str) -> None:
+    def __init__(self, command: str, text: str, out: bytes = b"") -> None:
         super().__init__(f"git {command}: {' '.join(text.split())[:300]}")
         self.text = text
+        self.out = out
 
 
 def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"") -> bytes:
@@ -81,7 +82,7 @@ def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"
                 out, said = child.communicate()
             finally:
                 if child.poll() is None:  # a pipe, or Ctrl-C
-                    child.kill()
+                    child.terminate()  # which lets git remove its locks
     except FileNotFoundError:
         raise AgentError("git is not installed: install it with your package manager.") from None
     except (OSError, ValueError) as error:  # a NUL cannot be handed to a command
@@ -89,7 +90,8 @@ def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"
         raise StoreError(f"git cannot be run: {why}.") from error
     if child.returncode:
         text = said.decode(errors="replace").strip() or f"exit status {child.returncode}"
-        raise GitFailed(command[-1] if len(command) < 3 else " ".join(command[-3:]), text)
+        what = command[-1] if len(command) < 3 else " ".join(command[-3:])
+        raise GitFailed(what, text, out)
     return out
 
 
