@@ -72,6 +72,7 @@ class Agent:
         model: str = "",
         environment: Environment | None = None,
         clock: Clock | None = None,
+        mend: bool = True,
     ) -> Agent:
         """The agent in ``directory``.
 
@@ -82,6 +83,7 @@ class Agent:
             model: The name of the model to choose, before any other setting.
             environment: Settings of this machine; None reads the environment's variables.
             clock: Time and ids; tests give one of their own.
+            mend: Finish, or give up, what a killed program left half done; without it, look only.
 
         Raises:
             NotAnAgent: there is no agent in it.
@@ -90,7 +92,8 @@ class Agent:
         environment = environment or Environment.read()
         root = Path(directory)
         allowed = is_allowed(root, environment.state_dir)
-        return cls(Store(root, clock, allowed=allowed), client, tools, environment, model)
+        store = Store(root, clock, allowed=allowed, mend=mend)
+        return cls(store, client, tools, environment, model)
 
     @classmethod
     def init(

@@ -47,7 +47,7 @@ SEGMENT_BYTES = 65_536
 
 
 class Store:
-    """One agent's files.
+    """One agent's files. Without ``mend``, what a killed program left stays as it is: for a look.
 
     Raises:
         NotAnAgent: from the constructor, when the directory holds no agent.
@@ -55,7 +55,9 @@ class Store:
         ConfigError: when agent.yaml cannot be read.
     """
 
-    def __init__(self, root: Path, clock: Clock | None = None, *, allowed: bool = False) -> None:
+    def __init__(
+        self, root: Path, clock: Clock | None = None, *, allowed: bool = False, mend: bool = True
+    ) -> None:
         require_agent(root)
         self.root = root.resolve()
         self._top = str(self.root)
@@ -69,7 +71,8 @@ class Store:
         """Ids of the records that this process appended and no commit holds yet, by segment."""
         self._conflicts: set[str] = set()
         """Paths that Git last called unmerged: nothing is written until they are mended."""
-        self._mend_opening()
+        if mend:
+            self._mend_opening()
 
     @property
     def config(self) -> AgentConfig:
@@ -335,6 +338,17 @@ class Store:
             dirty = self.dirty()
             told, taken = self._recover([path for path in dirty if path.startswith("recall/")])
             return told, self._adopt_all([path for path in dirty if path not in taken])
+
+    def mend(self) -> list[str]:
+        """Mend what a killed program or turn left, and adopt nothing; a line for each thing.
+
+        Needs the turn.
+        """
+        with self._writing():
+            self.repo.recover()
+            done = [*self.repo.told]
+            told, _ = self._recover([path for path in self.dirty() if path.startswith("recall/")])
+            return done + told
 
     def _adopt_all(self, dirty: list[str]) -> list[Adopted]:
         if not dirty and not self._conflicts:

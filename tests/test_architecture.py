@@ -19,7 +19,7 @@ RANK = {
     "formats": 1, "config": 2, "allow": 3, "llm": 3, "tokens": 4,
     "repo": 4, "change": 4, "store": 5, "index": 5,
     "tools": 6, "starter": 7, "context": 7, "turn": 8, "agent": 9,
-    "bench": 10, "cli": 11, "__init__": 12, "__main__": 12,
+    "bench": 10, "check": 10, "cli": 11, "__init__": 12, "__main__": 12,
 }  # fmt: skip
 
 OWNERS = {

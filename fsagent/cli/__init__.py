@@ -50,6 +50,7 @@ for _command in (
     history.log,
     history.diff,
     history.status,
+    care.check,
     care.maintain,
     allow.allow,
     models.tools,

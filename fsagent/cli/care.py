@@ -1,4 +1,4 @@
-"""Commands that look after an agent, and maintenance by itself."""
+"""Commands that look after an agent: ``maintain`` and ``check``, and maintenance by itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsagent.cli.common import as_json, directory, print_json
+from fsagent.cli.common import Bar, as_json, directory, print_json
 
 if TYPE_CHECKING:
     from fsagent.repo import Repo
@@ -48,6 +48,40 @@ def maintain(directory: Path, auto: bool, json_: bool) -> None:
     if not done and not json_:
         click.echo("Nothing to do.")
     agent.close()
+
+
+@click.command()
+@directory
+@click.option("--repair", is_flag=True, help="Mend what can be mended without a doubt.")
+@as_json
+def check(directory: Path, repair: bool, json_: bool) -> None:
+    """Look DIR over: its files, its repository, its index; name what is wrong and what helps.
+
+    Without --repair nothing is changed. The exit status is 1 if a problem remains; advice alone
+    leaves it 0.
+    """
+    from fsagent import check as checking
+    from fsagent.agent import Agent
+
+    agent = Agent.open(directory, mend=False)
+    told = checking.repair(agent) if repair else []
+    report = checking.check(agent, Bar("Comparing the index"))
+    if json_:
+        found = [asdict(finding) for finding in report.findings]
+        print_json({"findings": found, "repaired": told, "checked": list(report.checked)})
+    else:
+        for line in told:
+            click.echo(f"{click.style('repaired', fg='green')} {line}")
+        for finding in report.findings:
+            colour = "red" if finding.severity == "problem" else "yellow"
+            severity = click.style(f"{finding.severity:<8}", fg=colour)
+            click.echo(f"{severity} {finding.place}: {finding.text}")
+            click.echo(click.style(f"         {finding.remedy}", dim=True))
+        if not report.findings:
+            click.echo(f"No findings. Checked: {', '.join(report.checked)}.")
+    agent.close()
+    if not report.sound:
+        sys.exit(1)
 
 
 def tend(repo: Repo) -> None:

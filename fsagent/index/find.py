@@ -120,7 +120,7 @@ def _ranked(
                 parts = {name: round(float(values[place]), 3) for name, values in signals.items()}
                 score = float(scores[place]) if signals else 0.0
                 hits.append((-float(scores[place]), Hit(doc, score, signals=parts)))
-        hits.sort(key=lambda item: (item[0], *_place(_at_home(index, item[1].doc))))
+        hits.sort(key=lambda item: (item[0], *_place(at_home(index, item[1].doc))))
         for _, hit in hits:
             # A note is one answer, by the best of its chunks.
             if hit.doc.kind == "note" or query.distinct:
@@ -209,11 +209,11 @@ def _slots(rows: Array, steps: Iterable[int]) -> set[tuple[int, int]]:
 
 def _neighbours(index: Index, hits: Iterable[Hit], ask: Ask) -> list[Hit]:
     """The hits, each with the doc before and the one after it."""
-    hits = [replace(hit, doc=_at_home(index, hit.doc)) for hit in hits]
+    hits = [replace(hit, doc=at_home(index, hit.doc)) for hit in hits]
     slots = {(hashed(hit.doc.session), hit.doc.place + step) for hit in hits for step in (-1, 1)}
     rows = index.at(slots, replace(ask, words=(), weights=(), limits=Limits())).rows
     docs = index.docs(rows["key"].tolist())
-    by_slot = {(doc.session, doc.place): _at_home(index, doc) for doc in docs.values()}
+    by_slot = {(doc.session, doc.place): at_home(index, doc) for doc in docs.values()}
     return [
         replace(
             hit,
@@ -224,7 +224,7 @@ def _neighbours(index: Index, hits: Iterable[Hit], ask: Ask) -> list[Hit]:
     ]
 
 
-def _at_home(index: Index, doc: Doc) -> Doc:
+def at_home(index: Index, doc: Doc) -> Doc:
     """The doc under the path that its file has now."""
     meta = index.meta()
     paths = meta.moved.get(doc.blob) if meta and doc.kind == "note" else None

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fsagent.repo.journal import Journal
 from fsagent.repo.maintain import git, objects, packs, setting
 from fsagent.repo.run import GitFailed
 
@@ -22,10 +23,11 @@ _FOLDER = re.compile(r"[0-9a-f]{2}")
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock of Git's own: its file, and how many seconds ago it was made."""
+    """A lock of Git's own: its file, how many seconds ago it was made, and whether we made it."""
 
     path: Path
     age: float
+    ours: bool
 
 
 def fsck(repo: Repo) -> list[str]:
@@ -47,6 +49,9 @@ def locks(repo: Repo) -> list[Lock]:
     """Every lock file of Git's own that is there now, oldest first."""
     found = []
     common = objects(repo).parent
+    laid: set[int] = set()  # a lock of ours is a second name of a file there: see ``commit``
+    with suppress(OSError):
+        laid = {entry.inode() for entry in os.scandir(repo.git_dir / "fsagent" / "tmp")}
     for top in dict.fromkeys((repo.git_dir, common)):
         for where, folders, names in os.walk(top):
             if where == str(top):  # what is fsagent's own is held by the kernel, not by being there
@@ -57,8 +62,21 @@ def locks(repo: Repo) -> list[Lock]:
                 if name.endswith(".lock"):
                     path = common.joinpath(where, name)
                     with suppress(OSError):  # it is gone again
-                        found.append(Lock(path, time.time() - path.lstat().st_mtime))
+                        info = path.lstat()
+                        found.append(Lock(path, time.time() - info.st_mtime, info.st_ino in laid))
     return sorted(found, key=lambda lock: -lock.age)
+
+
+def unfinished(repo: Repo) -> str | None:
+    """The subject of the commit that was begun last and not finished, "" where the journal's end
+    cannot be read; None when all is done."""
+    journal = Journal(f"{repo.git_dir}/fsagent/journal")
+    last = journal.last()
+    if last is None:
+        return "" if os.path.exists(journal.path) and os.path.getsize(journal.path) else None
+    if last.kind != "intent":
+        return None
+    return str(last.data.get("message", "")).partition("\n")[0] or "a commit"
 
 
 def identified(repo: Repo) -> bool:

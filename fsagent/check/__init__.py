@@ -1,0 +1,136 @@
+"""``fsagent check``: is this agent sound, and if not, what is to be done about each thing.
+
+``check`` changes nothing. ``repair`` does what is safe and says each thing it did; where it touches
+the agent's files, that is a commit by the person who asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fsagent.check.files import Files, config_findings
+from fsagent.check.finding import Finding
+from fsagent.check.index import index_findings, reindexed
+from fsagent.check.recall import Recall, once_only, whole_lines
+from fsagent.check.repository import (
+    history_findings,
+    identity_findings,
+    lock_findings,
+    size_findings,
+)
+from fsagent.errors import FsagentError
+from fsagent.locks import held
+from fsagent.repo import health, maintain
+from fsagent.repo.run import GitFailed
+from fsagent.store import Store
+
+if TYPE_CHECKING:
+    from fsagent.agent import Agent
+    from fsagent.index import Progress
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found, and what it looked at."""
+
+    findings: tuple[Finding, ...]
+    checked: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is nothing but advice."""
+        return all(finding.severity == "advice" for finding in self.findings)
+
+
+def check(agent: Agent, progress: Progress | None = None) -> Report:
+    """Look the whole agent over. Nothing is changed, neither in its directory nor in its caches.
+
+    ``progress`` is told (files done, files in all) while an index is built to compare with.
+    """
+    store = agent.store
+    checked = ["agent.yaml"]
+    files = Files(store)
+    recall = Recall(store)
+    found = [
+        *config_findings(agent),
+        *files.findings(checked),
+        *recall.findings(checked),
+        *history_findings(store, checked),
+        *lock_findings(store),
+        *journal_findings(store),
+        *settings_findings(store),
+        *identity_findings(store),
+        *size_findings(store, files.bytes),
+        *index_findings(agent, checked, progress),
+    ]
+    checked += ["locks", "journal", "settings", "size"]
+    return Report(tuple(found), tuple(checked))
+
+
+def repair(agent: Agent) -> list[str]:
+    """Mend what can be mended without a doubt; a line for each thing that was done.
+
+    Torn lines are cut and their bytes kept; records that are there twice, byte for byte, are there
+    once; half-made packs go; an index that is not what it should be is built again. A lock of
+    somebody else's is never removed. What remains is for a person: ``check`` says it.
+
+    Raises:
+        AgentBusy: a turn is under way, for more than 30 s.
+    """
+    store = agent.store
+    told: list[str] = []
+
+    def attempt(act: Callable[[], Iterable[str]]) -> None:
+        try:
+            told.extend(act())
+        except (FsagentError, GitFailed) as error:
+            told.append(f"Not repaired: {error}")
+
+    with store.turn():
+        attempt(store.mend)
+        attempt(lambda: whole_lines(store))
+        attempt(lambda: once_only(store))
+    attempt(lambda: (f"{done.text}." for done in maintain.leftovers(store.repo)))
+    attempt(lambda: reindexed(agent))
+    return told
+
+
+def journal_findings(store: Store) -> list[Finding]:
+    """A commit that was begun and not finished, where nobody is just about to finish it."""
+    subject = health.unfinished(store.repo)
+    if subject is None or held(store.locks.folder / "write.lock"):
+        return []
+    what = f"The commit '{subject}' was begun and not finished" if subject else "Its end is torn"
+    return [
+        Finding(
+            "problem",
+            ".git/fsagent/journal",
+            f"{what}: a program was stopped, or the power went.",
+            "Any command that opens the agent finishes it or gives it up, and so does "
+            f"fsagent check {store.root} --repair.",
+        )
+    ]
+
+
+def settings_findings(store: Store) -> list[Finding]:
+    """What is wrong with the repository's settings.
+
+    TO BE FILLED IN with fsagent/repo/settings.py: keys that name a command and are not allowed.
+    """
+    try:
+        missing = maintain.unsettled(store.repo)
+    except GitFailed:  # git cannot read them: that is named already
+        return []
+    if not missing:
+        return []
+    keys = ", ".join(missing)
+    return [
+        Finding(
+            "advice",
+            ".git/config",
+            f"{keys} is not set, so git may start packing within a commit.",
+            f"fsagent maintain {store.root} sets it.",
+        )
+    ]
