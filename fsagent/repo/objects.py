@@ -6,6 +6,7 @@ The format is that of git-scm.com/docs/gitformat-pack ("loose objects" are zlib 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zlib
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fsagent.repo import disk
+
+_TRIES = 50
+"""How often a folder of objects may vanish while one is being written."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,14 @@ class Objects:
             spare = f"{self._tmp}/{one.oid.hex()}"
             disk.unlink(spare)
             disk.write(spare, [one.packed], 0o444, settle=settle)
-            try:
-                disk.rename(spare, path)
-            except FileNotFoundError:  # ``git gc`` removes empty folders at any time
-                disk.mkdir(os.path.dirname(path))
+            for _ in range(_TRIES):
+                with contextlib.suppress(FileNotFoundError):
+                    disk.rename(spare, path)
+                    break
+                # Packing removes empty folders at any time, also the one that we have just made.
+                with contextlib.suppress(FileExistsError):
+                    disk.mkdir(os.path.dirname(path))
+            else:
                 disk.rename(spare, path)
 
     def path(self, oid: str) -> str:
