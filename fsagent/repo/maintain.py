@@ -112,7 +112,11 @@ def settle(repo: Repo) -> Iterator[Done]:
 
 def unsettled(repo: Repo) -> list[str]:
     """The keys of ``SETTINGS`` that are set neither here nor for all of a person's repositories."""
-    known = plain(repo, "config", "-z", "--list", "--name-only").split(b"\0")
+    parts = plain(repo, "config", "-z", "--list", "--name-only", "--show-scope").split(b"\0")
+    # The scope "command" is what fsagent itself tells every git process, see ``run``.
+    known = {
+        key for scope, key in zip(parts[::2], parts[1::2], strict=False) if scope != b"command"
+    }
     return [key for key in SETTINGS if key.lower().encode() not in known]
 
 
