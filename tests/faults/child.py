@@ -265,9 +265,10 @@ class Faults:
                 self.how()
             elif self.mode == "half" and has_bytes(arguments):
                 arguments = _halved(arguments)
-            result = real(*arguments, **options)
-            self.how()
-            return result
+            try:
+                return real(*arguments, **options)
+            finally:
+                self.how()
 
         return step
 
