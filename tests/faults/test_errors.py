@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from child import KINDS, Acks, Faults, failing, line, write
+from child import KINDS, Acks, Faults, disk, failing, line, steps, write
 from fsagent.errors import StoreError
 from fsagent.store import Store
-from scene import Findings, Report, Scene, git, history, locks, some, status
+from scene import Children, Findings, Report, Scene, git, history, locks, some, status
 
 Record = Callable[[str, object], None]
 
@@ -107,6 +107,29 @@ def test_every_step_fails(tmp_path: Path, kind: str, record_property: Record) ->
     pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
     with Report(f"errors at every step: {kind}", record_property) as report:
         failing_steps(report, tmp_path / "sarah", kind)
+
+
+def test_what_cannot_be_mended_can_be_read(tmp_path: Path) -> None:
+    """On a disk that takes nothing any more, a half-done change hinders no reader."""
+    pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
+    calls = calls_of(tmp_path / "sarah", "core")
+    with Children() as children, Report("reading what cannot be mended") as report:
+        for at in range(1, len(calls) + 1, 4):
+            scene = Scene.make(tmp_path / "sarah", "core")
+            children.run("one", scene.root, scene.acks, kind="core", at=at)
+            found = Findings(f"killed before step {at}")
+            everything = Faults(1, "before", failing(errno.ENOSPC), tuple(steps(disk())))
+            with everything.armed():
+                try:
+                    store = Store(scene.root)
+                    assert store.blocks()["human"].text
+                    store.repo.close()
+                    if not all(one_sentence(text) for text in store.warnings):
+                        found.add("sentence", f"{store.warnings}")
+                except Exception as error:
+                    found.add("raised", f"{type(error).__name__}: {error}")
+            report.take(found)
+            scene.judge(report, found.label)
 
 
 # ── a disk that is really full ────────────────────────────────────────────────────────────────
