@@ -412,7 +412,8 @@ class Repo:
             self._acknowledged = recovery.run()
         if recovery.told:
             self.told.append(f"Recovered: {', '.join(dict.fromkeys(recovery.told))}.")
-        self._keep_dropped()
+        with _explained():
+            self._keep_dropped()
 
     def settled(self) -> bool:
         """Whether there is surely nothing to recover."""
@@ -558,6 +559,11 @@ def _explained() -> Iterator[None]:
         ) from None
     except (GitFailed, ValueError) as error:
         raise StoreError(f"Git's data cannot be read: {_line(str(error), 200)}.") from error
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or 'The journal'} cannot be read or written: "
+            f"{error.strerror or error}. Make room or mend the permissions, and try again."
+        ) from error
 
 
 def concerns(root: Path) -> list[str]:
