@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -154,7 +155,9 @@ class Recovery:
                 made[path] = Put("take", put.blob)
         person = Person(*facts["author"])
         when = datetime.fromisoformat(facts["when"])
-        done = self.repo.make(made, facts["message"], person, when, f"{facts['id']}-again")
+        # A name that is new each time: recovery may be killed too, and leave what it laid ready.
+        ident = f"{facts['id']}-{time.time_ns():x}"
+        done = self.repo.make(made, facts["message"], person, when, ident)
         subject = facts["message"].partition("\n")[0]
         self.told.append(f"finished the commit '{subject[:60]}'")
         return done.commit

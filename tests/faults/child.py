@@ -226,14 +226,14 @@ def _halved(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 class Faults:
     """Count the calls of disk's functions, and let one of them go wrong.
 
-    ``at`` is the number of that call, from 1; ``mode`` is "before", "after" or "half" (half of the
+    ``at`` is the number of that call, from 1, or the name of the function; ``mode`` is "before", "after" or "half" (half of the
     bytes are written). ``how`` is called then; it kills, or it raises. With ``stay``, all later
     calls of those in ``names`` fail too.
     """
 
     def __init__(
         self,
-        at: int = 0,
+        at: int | str = 0,
         mode: str = "before",
         how: Callable[[], None] = die,
         stay: tuple[str, ...] = (),
@@ -257,8 +257,11 @@ class Faults:
     def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def step(*arguments: Any, **options: Any) -> Any:
             self.calls.append((name, has_bytes(arguments)))
+            if name == self.at:
+                self.at = len(self.calls)
             there = name == "mkdir" and os.path.isdir(arguments[0])  # takes no room
-            if self.at and len(self.calls) > self.at and name in self.stay and not there:
+            later = isinstance(self.at, int) and 0 < self.at < len(self.calls)
+            if later and name in self.stay and not there:
                 self.how()
             if len(self.calls) != self.at:
                 return real(*arguments, **options)

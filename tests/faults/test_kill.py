@@ -175,19 +175,28 @@ def test_every_step(tmp_path: Path, children: Children, kind: str, record_proper
         killed_at_steps(report, Trials(children, kind, tmp_path / "sarah"))
 
 
+def test_recovery_is_killed(tmp_path: Path, children: Children) -> None:
+    """In the moment when the files show the change and the branch does not."""
+    pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
+    with Report("kill -9, and again while it is mended") as report:
+        trials = Trials(children, "core", tmp_path / "sarah")
+        for again in range(3, 30, 4):
+            assert trials.run(at="fill") == -9
+            trials.reopen(at=again)
+            trials.judge(report, f"at fill, and step {again} of opening")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", ["core", "many", "adopt", "turn"])
-def test_recovery_is_killed_too(
+def test_recovery_is_killed_everywhere(
     tmp_path: Path, children: Children, kind: str, record_property: Record
 ) -> None:
     pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
-    dice = random.Random(kind)
     with Report(f"kill -9, and again while it is mended: {kind}", record_property) as report:
         trials = Trials(children, kind, tmp_path / "sarah")
-        calls = trials.calls()
-        for at, mode in dice.sample(steps_of(calls), 12):
-            for again in range(1, 200):
+        for at, mode in some(steps_of(trials.calls()), 16, kind):
+            for again in range(1, 1000):
                 if trials.run(at=at, mode=mode) == 0 or trials.reopen(at=again) == 0:
                     break
                 trials.judge(report, f"{kind}, {mode} step {at}, and step {again} of opening")
