@@ -378,7 +378,7 @@ class Pipeline:
             subject = plan.message.partition("\n")[0][:100]
             line = f"{COMMITTER} {int(plan.when.timestamp())} +0000\t{subject}"
             self.heads.note(ref, plan.head.commit, plan.commit.oid.hex(), line)
-            disk.rename(taken[-1], self.heads.place(ref))
+            self._swap_in(plan, taken[-1], self.heads.place(ref), f"{ours}.was")
             taken.pop()
             plan.moved = True
         finally:
@@ -393,23 +393,31 @@ class Pipeline:
         """Put the new index in its place, which frees Git's lock."""
         if not plan.touches_index:
             return
-        index, was = self.index.path, f"{self.tmp}/{plan.id}.was"
         try:
             stat = os.stat(self.lock)
-            if os.path.exists(index):
-                try:
-                    disk.swap(self.lock, index)
-                    disk.rename(self.lock, was)
-                except OSError as error:
-                    if error.errno != errno.ENOTSUP:
-                        raise
-                    disk.link(index, was)
-                    disk.rename(self.lock, index)
-            else:
-                disk.rename(self.lock, index)
+            self._swap_in(plan, self.lock, self.index.path, f"{self.tmp}/{plan.id}.index.was")
             self.index.written(stat)
         except OSError:  # the commit stands; the next recovery brings the index along
             self.index.forget()
+            plan.untidy = True
+
+    def _swap_in(self, plan: _Plan, lock: str, target: str, was: str) -> None:
+        """Put a lock file in the place of what it locks, and so free the lock.
+
+        The old file becomes ``was`` last: where that is, a lock that is found is not ours. Not by a
+        rename over the old one: ``disk.swap`` says what that costs.
+        """
+        try:
+            disk.swap(lock, target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.ENOENT):
+                raise
+            disk.link(target if os.path.exists(target) else lock, was)
+            disk.rename(lock, target)
+            return
+        try:
+            disk.rename(lock, was)
+        except OSError:
             plan.untidy = True
 
     def _done(self, plan: _Plan) -> None:

@@ -109,17 +109,18 @@ class Recovery:
 
     def _free(self, ident: str) -> None:
         """Remove the locks that are second names of what this commit laid ready."""
-        tmp, index = f"{self.pipeline.tmp}/{ident}", self.pipeline.index.path
-        lock = self.pipeline.lock
-        swapped = same_file(f"{tmp}.index", index) and not os.path.exists(f"{tmp}.was")
-        if os.path.exists(lock) and (same_file(f"{tmp}.index", lock) or swapped):
-            disk.unlink(lock)
-            self.told.append("removed the index.lock that it left")
+        tmp, heads = f"{self.pipeline.tmp}/{ident}", self.pipeline.heads
+        found = [(f"{tmp}.index", self.pipeline.index.path, self.pipeline.lock)]
         with contextlib.suppress(UnfitHeadError):
-            for name in self.pipeline.heads.locks(self.pipeline.heads.read().ref):
-                if same_file(f"{tmp}.ref", name):
-                    disk.unlink(name)
-                    self.told.append(f"removed the {os.path.basename(name)} that it left")
+            ref = heads.read().ref
+            found += [(f"{tmp}.ref", heads.place(ref), lock) for lock in heads.locks(ref)]
+        for ours, place, lock in found:
+            # Exchanged, and not moved away yet: the lock file is the one that was in the place.
+            swapped = lock == f"{place}.lock" and same_file(ours, place)
+            swapped = swapped and not os.path.exists(f"{ours}.was")
+            if os.path.exists(lock) and (same_file(ours, lock) or swapped):
+                disk.unlink(lock)
+                self.told.append(f"removed the {os.path.basename(lock)} that it left")
 
     def _finish(self, entry: Entry) -> None:
         """Finish the commit of this intent, or find that there is nothing of it."""
