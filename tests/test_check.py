@@ -393,9 +393,22 @@ def test_a_damaged_index_of_git(ada: Agent) -> None:
 def test_settings_that_git_cannot_read(ada: Agent) -> None:
     with (ada.root / ".git/config").open("a") as config:
         config.write("[core\n")
-    findings = found(ada)
-    assert findings[0].severity == "problem"
-    assert "git fsck: fatal: bad config line" in findings[0].text
+    finding = one(ada)
+    assert (finding.severity, finding.place) == ("problem", ".git/config")
+    assert "bad config line" in finding.text
+
+
+def test_settings_that_name_a_command(ada: Agent, tmp_path: Path) -> None:
+    trap = tmp_path / "ran"
+    for key in ("core.fsmonitor", "core.sshCommand", "diff.external", "core.alternateRefsCommand"):
+        git(ada, "config", key, f"touch {trap}")
+    list(ada.maintain())
+    finding = one(ada)
+    assert (finding.severity, finding.place) == ("advice", ".git/config")
+    assert finding.text.startswith("core.alternaterefscommand, core.sshcommand, diff.external")
+    assert finding.remedy.endswith(f"fsagent allow {ada.root}")
+    repair(anew(ada))
+    assert not trap.exists()
 
 
 def test_hand_edits_and_a_detached_head(ada: Agent) -> None:
@@ -435,8 +448,8 @@ def test_no_commit_yet(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(root)], check=True)
     (root / "agent.yaml").write_text("id: new\n")
     findings = found(Agent.open(root))
-    assert [finding.place for finding in findings] == [".git/HEAD", "work tree", ".git/config"]
-    assert findings[2].text.startswith("gc.auto, maintenance.auto, core.fsync is not set")
+    assert [finding.place for finding in findings] == [".git/config", ".git/HEAD", "work tree"]
+    assert findings[0].text.startswith("gc.auto, maintenance.auto, core.fsync is not set")
     Agent.open(root).maintain()
     assert len(found(Agent.open(root))) == 2
 

@@ -6,7 +6,7 @@ the agent's files, that is a commit by the person who asked for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from fsagent.check.repository import (
     lock_findings,
     size_findings,
 )
-from fsagent.errors import FsagentError
+from fsagent.errors import AgentError, FsagentError
 from fsagent.locks import held
 from fsagent.repo import health, maintain
 from fsagent.repo.run import GitFailed
@@ -57,14 +57,21 @@ def check(agent: Agent, progress: Progress | None = None) -> Report:
         *config_findings(agent),
         *files.findings(checked),
         *recall.findings(checked),
-        *history_findings(store, checked),
-        *lock_findings(store),
-        *journal_findings(store),
-        *settings_findings(store),
-        *identity_findings(store),
-        *size_findings(store, files.bytes),
-        *index_findings(agent, checked, progress),
     ]
+    try:
+        found += [
+            *settings_findings(store),
+            *history_findings(store, checked),
+            *lock_findings(store),
+            *journal_findings(store),
+            *identity_findings(store),
+            *size_findings(store, files.bytes),
+            *index_findings(agent, checked, progress),
+        ]
+    except AgentError as error:  # with such settings no git is run
+        how = "Then check again: until then the repository cannot be looked at."
+        found.append(Finding("problem", ".git/config", str(error), how))
+        return Report(tuple(found), tuple(checked))
     checked += ["locks", "journal", "settings", "size"]
     return Report(tuple(found), tuple(checked))
 
@@ -114,23 +121,23 @@ def journal_findings(store: Store) -> list[Finding]:
     ]
 
 
-def settings_findings(store: Store) -> list[Finding]:
-    """What is wrong with the repository's settings.
-
-    TO BE FILLED IN with fsagent/repo/settings.py: keys that name a command and are not allowed.
-    """
-    try:
-        missing = maintain.unsettled(store.repo)
-    except GitFailed:  # git cannot read them: that is named already
-        return []
-    if not missing:
-        return []
-    keys = ", ".join(missing)
-    return [
-        Finding(
+def settings_findings(store: Store) -> Iterator[Finding]:
+    """Settings that maintenance would write, and those that are left out for safety."""
+    settings = store.repo.settings
+    if settings.commands and not store.repo.allowed:
+        keys = ", ".join(settings.commands[:5])
+        more = f" and {len(settings.commands) - 5} more" if len(settings.commands) > 5 else ""
+        yield Finding(
             "advice",
             ".git/config",
-            f"{keys} is not set, so git may start packing within a commit.",
+            f"{keys}{more} could run a command, so fsagent leaves that out. Your own git does not.",
+            f"Take it out, or if you trust this agent: fsagent allow {store.root}",
+        )
+    missing = maintain.unsettled(store.repo)
+    if missing:
+        yield Finding(
+            "advice",
+            ".git/config",
+            f"{', '.join(missing)} is not set, so git may start packing within a commit.",
             f"fsagent maintain {store.root} sets it.",
         )
-    ]

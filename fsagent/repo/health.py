@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fsagent.repo.journal import Journal
-from fsagent.repo.maintain import git, objects, packs, setting
+from fsagent.repo.maintain import git, objects, packs
 from fsagent.repo.run import GitFailed
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def unfinished(repo: Repo) -> str | None:
 
 def identified(repo: Repo) -> bool:
     """Whether Git knows who works here."""
-    return bool(setting(repo, "user.name") and setting(repo, "user.email"))
+    return bool(repo.settings.get("user.name") and repo.settings.get("user.email"))
 
 
 def commits(repo: Repo) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentBusy, StoreError
 from fsagent.formats import one_line
-from fsagent.repo.run import ALWAYS, GitFailed, environment, run
+from fsagent.repo.run import GitFailed
 
 if TYPE_CHECKING:
     from fsagent.repo import Repo
@@ -104,7 +104,7 @@ def settle(repo: Repo) -> Iterator[Done]:
     """Write ``SETTINGS`` to .git/config, each where it is set nowhere: a person's value stays."""
     missing = unsettled(repo)
     for key in missing:
-        plain(repo, "config", "--local", key, SETTINGS[key])
+        git(repo, "config", "--local", key, SETTINGS[key])
     if missing:
         values = ", ".join(f"{key}={SETTINGS[key]}" for key in missing)
         yield Done("settings", f"{values} in .git/config")
@@ -112,12 +112,7 @@ def settle(repo: Repo) -> Iterator[Done]:
 
 def unsettled(repo: Repo) -> list[str]:
     """The keys of ``SETTINGS`` that are set neither here nor for all of a person's repositories."""
-    parts = plain(repo, "config", "-z", "--list", "--name-only", "--show-scope").split(b"\0")
-    # The scope "command" is what fsagent itself tells every git process, see ``run``.
-    known = {
-        key for scope, key in zip(parts[::2], parts[1::2], strict=False) if scope != b"command"
-    }
-    return [key for key in SETTINGS if key.lower().encode() not in known]
+    return [key for key in SETTINGS if repo.settings.get(key.lower()) is None]
 
 
 def leftovers(repo: Repo) -> Iterator[Done]:
@@ -215,7 +210,7 @@ def _pack(repo: Repo) -> Iterator[Done]:
 def _reflog(repo: Repo) -> Iterator[Done]:
     """Forget where branches were 90 days ago. Git keeps what ``git stash`` holds for ever."""
     # Git would drop entries of commits that were reset away after 30 days already.
-    unset = not setting(repo, "gc.reflogExpireUnreachable")
+    unset = repo.settings.get("gc.reflogexpireunreachable") is None
     longer = ("-c", f"gc.reflogExpireUnreachable={EXPIRES}") if unset else ()
     logs = objects(repo).parent / "logs"
     before = sum(map(_size, logs.rglob("*")))
@@ -240,7 +235,7 @@ def _graph(repo: Repo, *, anew: bool) -> Iterator[Done]:
 
     ``anew``, since a file of the chain that names a pruned commit would be an error to ``fsck``.
     """
-    if repo.head() is None or setting(repo, "core.commitGraph") == "false":
+    if repo.head() is None or repo.settings.get("core.commitgraph") == "false":
         return
     place = objects(repo) / "info"
     before, old = _disk(place), _names(place)
@@ -281,21 +276,8 @@ def _alone(repo: Repo) -> Iterator[None]:
 
 
 def git(repo: Repo, *args: str) -> bytes:
-    """What a git command prints, in ``repo``."""
-    return run(["git", *ALWAYS, *args], environment(repo.root, repo.git_dir), repo.root)
-
-
-def plain(repo: Repo, *args: str) -> bytes:
-    """The same without ``ALWAYS``: for what the configuration files say."""
-    return run(["git", *args], environment(repo.root, repo.git_dir), repo.root)
-
-
-def setting(repo: Repo, key: str) -> str:
-    """A value of Git's configuration, wherever it is set, or ""."""
-    try:
-        return plain(repo, "config", "--get", key).decode(errors="replace").strip()
-    except GitFailed:
-        return ""
+    """What a git command prints, in ``repo``, with all that must not count left out."""
+    return repo._git(*args)
 
 
 def _private(repo: Repo) -> Path:
