@@ -34,7 +34,7 @@ from fsagent.formats import (
 from fsagent.layout import FILE_MAX, OURS, is_agents, is_gits, read_plain, require_agent
 from fsagent.locks import Locks
 from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
-from fsagent.repo import Made, MovedError, Put, Repo, State
+from fsagent.repo import Blob, Made, MovedError, Put, Repo, State
 
 TURN_PATIENCE = 30.0
 """Seconds that a turn waits for another one to end."""
@@ -270,7 +270,8 @@ class Store:
             puts[path] = Put.write(data, state.work)
         puts |= {path: states[path].put() for path in change.included}
         text = format_message(change.subject, change.trailers)
-        return self.repo.commit(puts, text, author, self.clock.now(), change.id)
+        seen = {path: state.head for path, state in states.items()}
+        return self.repo.commit(puts, text, author, self.clock.now(), change.id, seen)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -417,24 +418,27 @@ class Store:
         staged = {p: s.staged for p, s in states.items() if s.staged not in (None, s.head, s.work)}
         if staged:
             puts = {path: Put("staged", blob) for path, blob in staged.items()}
-            made.append(self._hand_edit(puts, " (as staged)"))
+            made.append(self._hand_edit(puts, " (as staged)", {p: states[p].head for p in puts}))
         now = {
             path: state.put()
             for path, state in states.items()
             if state.work != staged.get(path, state.head)
         }
         if now:
-            made.append(self._hand_edit(now, ""))
+            seen = {path: staged.get(path, states[path].head) for path in now}
+            made.append(self._hand_edit(now, "", seen))
         return made
 
-    def _hand_edit(self, puts: dict[str, Put], how: str) -> Adopted:
+    def _hand_edit(
+        self, puts: dict[str, Put], how: str, seen: Mapping[str, Blob | None]
+    ) -> Adopted:
         names = sorted(puts)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         subject = f"hand edit: {one_line(names[0], 50)}{more}{how}"
         change, person = self.clock.id(), self.repo.person()
         body = "\n".join(one_line(name, 200) for name in names[:50]) if more else ""
         message = format_message(subject, {"Change": change}, body)
-        made = self.repo.commit(puts, message, person, self.clock.now(), change)
+        made = self.repo.commit(puts, message, person, self.clock.now(), change, seen)
         return Adopted(made.commit, change, person, tuple(names))
 
     # ── recall ────────────────────────────────────────────────────────────────────────────────

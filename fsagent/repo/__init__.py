@@ -378,7 +378,13 @@ class Repo:
             return self._slow.compare(paths)
 
     def commit(
-        self, puts: Mapping[str, Put], message: str, author: Person, when: datetime, ident: str
+        self,
+        puts: Mapping[str, Put],
+        message: str,
+        author: Person,
+        when: datetime,
+        ident: str,
+        seen: Mapping[str, Blob | None] | None = None,
     ) -> Made:
         """Commit exactly ``puts`` on top of HEAD; everything else that is staged stays staged.
 
@@ -390,16 +396,22 @@ class Repo:
             StoreError: Git's lock is not to be had, or the disk refuses; nothing is changed then.
         """
         self.recover()
-        return self.make(puts, message, author, when, ident)
+        return self.make(puts, message, author, when, ident, seen)
 
     def make(
-        self, puts: Mapping[str, Put], message: str, author: Person, when: datetime, ident: str
+        self,
+        puts: Mapping[str, Put],
+        message: str,
+        author: Person,
+        when: datetime,
+        ident: str,
+        seen: Mapping[str, Blob | None] | None = None,
     ) -> Made:
         """Make the commit, in this process where its files are of the kind that we write."""
         with _explained():
             if self._fast:
                 with contextlib.suppress(UnfitIndexError, UnfitHeadError):
-                    return self._pipeline.commit(puts, message, author, when, ident)
+                    return self._pipeline.commit(puts, message, author, when, ident, seen)
             return self._slow.commit(puts, message, author, when, ident)
 
     def recover(self) -> None:

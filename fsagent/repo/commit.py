@@ -163,7 +163,13 @@ class Pipeline:
     # ── the commit ────────────────────────────────────────────────────────────────────────────
 
     def commit(
-        self, puts: Mapping[str, Put], message: str, author: Person, when: datetime, ident: str
+        self,
+        puts: Mapping[str, Put],
+        message: str,
+        author: Person,
+        when: datetime,
+        ident: str,
+        seen: Mapping[str, Blob | None] | None = None,
     ) -> Made:
         """Commit exactly ``puts`` on top of HEAD, starting over when a person commits meanwhile.
 
@@ -173,6 +179,7 @@ class Pipeline:
             author: Who wrote this; the committer is always fsagent.
             when: The time of it.
             ident: A name that no other commit under way has.
+            seen: What HEAD held for these paths when they were looked at; None: what it holds now.
 
         Raises:
             MovedError: a person committed one of these paths meanwhile.
@@ -181,15 +188,14 @@ class Pipeline:
             StoreError: a lock is not to be had, or the disk refuses; nothing is changed then.
         """
         end = time.monotonic() + PATIENCE
-        before: dict[str, Blob | None] | None = None
         attempt = 0
         while attempt == 0 or time.monotonic() < end:
             head = self.heads.read()
             tree = self._tree_of(head.commit)
             known = {path: self._in_tree(tree, os.fsencode(path)) for path in puts}
-            if before not in (None, known):
+            if seen not in (None, known):
                 raise MovedError
-            before = known
+            seen = known
             plan = self._plan(puts, head, tree, message, author, when, f"{ident}-{attempt}")
             try:
                 made = self._carry_out(plan)
@@ -553,7 +559,8 @@ def exchange(spare: str, target: str) -> str:
 
 def read(path: str) -> tuple[bytes, os.stat_result]:
     """A file's bytes, and its state before they were read: if it changes now, that is seen."""
-    with open(path, "rb") as file:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # see layout.read_plain
+    with open(os.open(path, flags), "rb") as file:
         stat = os.fstat(file.fileno())
         return file.read(), stat
 

@@ -10,6 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from fsagent.layout import read_plain
 from fsagent.repo import disk
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -102,5 +103,4 @@ class Heads:
 
 
 def _text(path: str) -> str:
-    with open(path, "rb", buffering=0) as file:
-        return file.read(4096).decode("ascii").rstrip("\n")
+    return read_plain(path, 4096).decode("ascii").rstrip("\n")

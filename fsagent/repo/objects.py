@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from fsagent.layout import FILE_MAX, read_plain
 from fsagent.repo import disk
 
 _TRIES = 50
@@ -40,6 +41,15 @@ def blob_id(data: bytes) -> str:
     return whole.hexdigest()
 
 
+def _unpacked(packed: bytes) -> bytes:
+    """The content of an object's file, which may be a stranger's: a bomb of zeros has an end."""
+    stream = zlib.decompressobj()
+    whole = stream.decompress(packed, FILE_MAX + 64)
+    if not stream.eof:
+        raise zlib.error("it is cut off, or too large")
+    return whole
+
+
 class Objects:
     """The folder ``objects`` of a repository; ``packed`` reads what has no file of its own."""
 
@@ -55,20 +65,18 @@ class Objects:
             ValueError: its file is damaged.
         """
         try:
-            with open(self.path(oid), "rb") as file:
-                whole = file.read()
+            packed = read_plain(self.path(oid))
         except FileNotFoundError:
             return self._packed(oid)
         try:
-            return zlib.decompress(whole).split(b"\0", 1)[1]
+            return _unpacked(packed).split(b"\0", 1)[1]
         except (zlib.error, IndexError):
             raise ValueError(f"the object {oid} is damaged") from None
 
     def sound(self, oid: str) -> bool:
         """Whether the object is there, and holds what its name says."""
         try:
-            with open(self.path(oid), "rb") as file:
-                whole = zlib.decompress(file.read())
+            whole = _unpacked(read_plain(self.path(oid)))
         except FileNotFoundError:
             try:
                 return bool(self._packed(oid) or True)
