@@ -628,7 +628,9 @@ def test_a_pipe_that_git_would_wait_for(
     if name == ".mailmap":
         assert agent.log()
         return
-    with pytest.raises(StoreError, match=rf"{name} is a pipe or a device, for which git would wait"):
+    with pytest.raises(
+        StoreError, match=rf"{name} is a pipe or a device, for which git would wait"
+    ):
         agent.chat("hi")
 
 

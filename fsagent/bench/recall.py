@@ -156,7 +156,8 @@ def _baselines(conversation: Conversation) -> Mapping[str, Search]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from whoosh import fields, qparser
-        from whoosh.filedb.filestore import RamStorage
+
+    from fsagent.index.whoosh import Ram
 
     turns = conversation.turns
     texts = [record.content for record in turns]
@@ -168,7 +169,7 @@ def _baselines(conversation: Conversation) -> Mapping[str, Search]:
         scores = okapi.get_scores(question.split(" "))
         return [ids[n] for n in np.argsort(-scores, kind="stable")[:depth]]
 
-    kept = RamStorage().create_index(fields.Schema(id=fields.ID(stored=True), text=fields.TEXT))
+    kept = Ram().create_index(fields.Schema(id=fields.ID(stored=True), text=fields.TEXT))
     writer = kept.writer()
     for ident, text in zip(ids, texts, strict=True):
         writer.add_document(id=ident, text=text)

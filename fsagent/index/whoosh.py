@@ -45,6 +45,18 @@ _PATIENCE = 0.5
 """Seconds to try again while a merge in another process removes files that are being opened."""
 
 
+class Ram(RamStorage):  # type: ignore[misc]
+    """A store in memory, which writes through a temporary folder of its own.
+
+    Whoosh names that folder by the index, so that any two processes share one and remove each
+    other's files.
+    """
+
+    def temp_storage(self, name: str | None = None) -> FileStorage:
+        """A folder for what is being written."""
+        return super().temp_storage()
+
+
 class _Parts(Composable):  # type: ignore[misc]  # it comes without types
     """Takes apart what was joined by a separator. At module level: schemas are pickled."""
 
@@ -88,7 +100,7 @@ class WhooshIndex:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / "lock").touch()
         except OSError:
-            self._ram = RamStorage().create_index(_schema())
+            self._ram = Ram().create_index(_schema())
 
     # ── the seam ──────────────────────────────────────────────────────────────────────────────
 
