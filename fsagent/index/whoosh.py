@@ -10,6 +10,8 @@ blocks rather than one by one, with weights that count living docs only.
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import time
 import warnings
 from collections import Counter
@@ -52,9 +54,13 @@ class Ram(RamStorage):  # type: ignore[misc]
     other's files.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._own = tempfile.TemporaryDirectory(prefix="fsagent-")
+
     def temp_storage(self, name: str | None = None) -> FileStorage:
         """A folder for what is being written."""
-        return super().temp_storage()
+        return FileStorage(os.path.join(self._own.name, name or "tmp")).create()
 
 
 class _Parts(Composable):  # type: ignore[misc]  # it comes without types

@@ -77,7 +77,8 @@ def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"
                 pipe = _pipe_in(cwd)
                 if pipe:
                     raise StoreError(
-                        f"{pipe} is a pipe or a device, for which git would wait for ever: delete it."
+                        f"{pipe} is a pipe or a device, for which git would wait for ever: "
+                        "delete it."
                     ) from None
                 out, said = child.communicate()
             finally:
