@@ -23,6 +23,15 @@ class Acks:
         os.write(self._file, json.dumps(what).encode() + b"\n")
 
 
+def _met_a_lock(said: str) -> bool:
+    """Whether a command failed for a lock; ``git stash`` then says nothing, or only what it kept."""
+    words = (".lock", "cannot lock ref", "lock the index", "index state", "not write index")
+    return said.strip() in ("", KEPT) or any(word in said for word in words)
+
+
+KEPT = "The stash entry is kept in case you need it again."
+
+
 class Person:
     """Somebody who edits files of their own, and with ``block`` also a block of the agent.
 
@@ -44,10 +53,7 @@ class Person:
             command = ["git", "-C", str(self.root), *arguments]
             done = subprocess.run(command, capture_output=True, text=True)
             said, spent = done.stdout + done.stderr, time.monotonic() - began
-            locked = done.returncode and any(
-                word in said
-                for word in (".lock", "cannot lock ref", "lock the index", "index state")
-            )
+            locked = bool(done.returncode) and _met_a_lock(said)
             if not locked or spent > 3:
                 break
             tries += 1
@@ -56,7 +62,7 @@ class Person:
             op=" ".join(arguments[:2]),
             ok=not done.returncode,
             held=tries,
-            stuck=bool(locked),
+            stuck=locked,
             error=said.strip() if done.returncode else "",
         )
         return done

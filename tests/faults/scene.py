@@ -187,13 +187,13 @@ def history(root: Path, *revisions: str) -> list[Made]:
 
 
 def locks(root: Path) -> list[str]:
-    """Git's lock files; fsagent's own two, which are flocks, are none of them."""
+    """Git's lock files; not those of a gc that runs, nor fsagent's own, which are flocks."""
     top = root / ".git"
     found = []
     for where, _, names in os.walk(top):
         for name in names:
             path = os.path.relpath(os.path.join(where, name), top)
-            if name.endswith(".lock") and not path.startswith("fsagent/"):
+            if name.endswith(".lock") and not path.startswith(("fsagent/", "gc.")):
                 found.append(path)
     return sorted(found)
 
@@ -638,6 +638,17 @@ class Report:
         self.counts[kind] += 1
         self.problems.append(f"{kind}: {text}")
 
+    def _few_of_each(self) -> list[str]:
+        """Some problems of each kind, so that many of one do not hide another."""
+        seen: Counter[str] = Counter()
+        found = []
+        for problem in self.problems:
+            kind = next((kind for kind in self.counts if f"{kind}: " in problem), "")
+            seen[kind] += 1
+            if seen[kind] <= 8:
+                found.append(problem)
+        return found
+
     def __str__(self) -> str:
         states = ", ".join(f"{name} {count}" for name, count in self.states.most_common())
         wait = f"{sum(self.waits) / len(self.waits) * 1000:.1f} ms" if self.waits else "none"
@@ -662,5 +673,5 @@ class Report:
         if self.record:
             self.record("report", text)
         if kind is None and self.problems:
-            shown = "\n".join(self.problems[:30])
+            shown = "\n".join(self._few_of_each())
             raise AssertionError(f"{text}\n{shown}\n({len(self.problems)} problems)")

@@ -75,28 +75,53 @@ def beside_a_person(
     if block:
         hands_kept(report, scene, told, block)
 
-    def theirs(commit: Made) -> bool:
-        stolen = [path for path in commit.paths if path.startswith(OURS) and path != block]
-        if commit.author == TIM and stolen:
-            report.wrong("stolen", f"{commit.subject!r} of the person has {stolen}")
-        return commit.author == TIM and commit.subject.startswith(("tim ", "hand edit: "))
-
+    report.more.append(f"{len(said.done)} changes, {len(mine)} commits of the person")
+    report.more.append(f"{len(said.all('again'))} changes given again")
+    Store(root).adopt()  # what a commit or a stash of theirs took back stands in the work tree
+    overtaken(report, root, scene, block)
     # What is staged and edited at the end is the person's, as long as it is only their files.
     scene.mine = {
         path: letters for path, letters in scene.found().items() if not path.startswith(OURS)
     }
-    if block:
-        Store(root).adopt()
-    report.more.append(f"{len(said.done)} changes, {len(mine)} commits of the person")
-    report.more.append(f"{len(said.all('again'))} changes given again")
-    scene.judge(report, "beside", before="-", others=theirs, dropped=stash)
+    scene.judge(report, "beside", before="-", others=lambda c: c.author == TIM, dropped=stash)
     report.states -= Counter({"-": 1})
+
+
+def overtaken(report: Report, root: Path, scene: Scene, block: str) -> None:
+    """What the person's commits hold of the agent's files.
+
+    ``git commit`` reads the index before it locks it, and ``git stash`` resets to a HEAD that it
+    read before: a change of the agent in between is taken back by their commit or stash, although
+    it stays in the history. That is a race of git with any other program, counted and not judged.
+    But nothing that the agent was just writing may first appear in a commit of theirs.
+    """
+    agents = (c for c in everything_kept(root) if c.author != TIM)
+    versions = {version for commit in agents for version in commit.paths.items()}
+    taken_back = 0
+    for commit in reversed(history(root, "HEAD")):
+        ours = {(p, oid) for p, oid in commit.paths.items() if p.startswith(OURS) and p != block}
+        if commit.author == TIM and ours and commit.subject.startswith(("tim ", "hand edit: ")):
+            new = {path for path, oid in ours - versions if oid is not None}
+            if new:
+                report.wrong("stolen", f"{commit.subject!r} of the person has {sorted(new)}")
+            taken_back += commit.subject.startswith("tim ")
+        versions |= set(commit.paths.items())
+    report.more.append(f"{taken_back} commits of theirs took a change back")
+    said = scene.said()
+    for ident in said.done:
+        for path in said.begun[ident]["paths"]:
+            if path.startswith("archival/") and not (root / path).exists():
+                report.wrong("gone", f"{path} is not in the work tree any more")
 
 
 def everything_kept(root: Path) -> list[Made]:
     """Commits of HEAD, and those that fsagent kept when somebody dropped them."""
     kept = git(root, "for-each-ref", "--format=%(objectname)", "refs/fsagent/dropped").decode()
     return history(root, "HEAD", *kept.split())
+
+
+EXPECTED = re.compile("nothing |onflict|no changes|stash entry is kept")
+"""What git says where it refuses for the sake of what it was asked to do."""
 
 
 def count_commands(report: Report, told: Said, seconds: float) -> None:
@@ -106,7 +131,7 @@ def count_commands(report: Report, told: Said, seconds: float) -> None:
         report.states[command["op"] + (" ok" if command["ok"] else " failed")] += 1
         if command["stuck"]:
             report.wrong("stuck", f"git {command['op']}: {command['error'][:200]}")
-        elif not command["ok"] and not re.search("nothing |onflict|no changes", command["error"]):
+        elif not command["ok"] and not EXPECTED.search(command["error"]):
             report.wrong("failed", f"git {command['op']}: {command['error'][:200]}")
     held = sum(1 for command in commands if command["held"])
     report.more.append(f"{len(commands) / seconds:.0f} commands a second, {held} met a lock")
