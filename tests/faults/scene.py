@@ -199,7 +199,7 @@ def locks(root: Path) -> list[str]:
 
 
 def litter(root: Path) -> list[str]:
-    """Half-written files that a kill left in fsagent's own folder; the next change sweeps them."""
+    """Half-written files that a kill left in fsagent's own folder."""
     return sorted(path.name for path in (root / ".git/fsagent/tmp").glob("*"))
 
 
@@ -519,6 +519,8 @@ class Scene:
         """The person's work is as it was, to the byte; nothing else differs; nothing is broken."""
         if held := locks(self.root):
             found.add("left", f"{held}")
+        if lying := litter(self.root):
+            found.add("litter", f"{lying}")
         self._status(found, {path: letters for path, (letters, _, _) in self.mine.items()})
         for path, (letters, staged, tree) in self.mine.items():
             file = self.root / path
@@ -552,8 +554,6 @@ class Scene:
         if list(after.paths) != [path] or after.author != [store.author.name, store.author.email]:
             found.add("swept", f"the next change: {after.author} {list(after.paths)}")
         store.repo.close()
-        if lying := litter(self.root):
-            found.add("litter", f"{lying}")
         staged = {path for path, (letters, _, _) in self.mine.items() if letters[0] in "AMD"}
         if staged:
             git(self.root, "commit", "-q", "-m", "what I staged")

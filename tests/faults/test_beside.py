@@ -157,12 +157,12 @@ def hands_kept(report: Report, scene: Scene, told: Said, block: str) -> None:
 
 def test_a_person_commits(tmp_path: Path, children: Children) -> None:
     with Report("beside a busy person") as report:
-        beside_a_person(report, children, tmp_path / "sarah", 2.5)
+        beside_a_person(report, children, tmp_path / "sarah", 2)
 
 
 def test_a_person_edits_the_same_block(tmp_path: Path, children: Children) -> None:
     with Report("beside a person in the same block") as report:
-        beside_a_person(report, children, tmp_path / "sarah", 2.5, block="core/human.md")
+        beside_a_person(report, children, tmp_path / "sarah", 2, block="core/human.md")
 
 
 @pytest.mark.slow
@@ -247,7 +247,7 @@ def two_that_chat(report: Report, children: Children, root: Path, turns: int) ->
 
 def test_two_processes_with_turns(tmp_path: Path, children: Children) -> None:
     with Report("two processes on one agent") as report:
-        two_that_chat(report, children, tmp_path / "sarah", 4)
+        two_that_chat(report, children, tmp_path / "sarah", 3)
 
 
 @pytest.mark.slow
@@ -263,7 +263,7 @@ def test_a_turn_is_waited_for(
     tmp_path: Path, children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene.make(tmp_path / "sarah")
-    holder = children.start("holds", scene.root, scene.acks, seconds=1.2)
+    holder = children.start("holds", scene.root, scene.acks, seconds=0.8)
     wait_until_ready(scene.acks)
     here = Store(scene.root)
     began = time.monotonic()

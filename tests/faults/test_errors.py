@@ -97,7 +97,7 @@ def failing_steps(report: Report, root: Path, kind: str, most: int = 0) -> None:
 def test_some_steps_fail(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
     with Report(f"errors at some steps: {kind}") as report:
-        failing_steps(report, tmp_path / "sarah", kind, 5)
+        failing_steps(report, tmp_path / "sarah", kind, 4)
 
 
 @pytest.mark.slow
@@ -114,7 +114,7 @@ def test_what_cannot_be_mended_can_be_read(tmp_path: Path) -> None:
     pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
     calls = calls_of(tmp_path / "sarah", "core")
     with Children() as children, Report("reading what cannot be mended") as report:
-        for at in range(1, len(calls) + 1, 4):
+        for at in range(1, len(calls) + 1, 6):
             scene = Scene.make(tmp_path / "sarah", "core")
             children.run("one", scene.root, scene.acks, kind="core", at=at)
             found = Findings(f"killed before step {at}")

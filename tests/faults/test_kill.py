@@ -44,7 +44,7 @@ def random_kills(
 
 def test_random_times(tmp_path: Path) -> None:
     with Report("kill -9 at random times") as report:
-        random_kills(report, tmp_path / "sarah", 10, random.Random(4))
+        random_kills(report, tmp_path / "sarah", 8, random.Random(4))
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def killed_at_steps(report: Report, trials: Trials, most: int = 0) -> None:
 def test_some_steps(tmp_path: Path, children: Children, kind: str) -> None:
     pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
     with Report(f"kill -9 at some steps: {kind}") as report:
-        killed_at_steps(report, Trials(children, kind, tmp_path / "sarah"), 6)
+        killed_at_steps(report, Trials(children, kind, tmp_path / "sarah"), 5)
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_recovery_is_killed(tmp_path: Path, children: Children) -> None:
     pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
     with Report("kill -9, and again while it is mended") as report:
         trials = Trials(children, "core", tmp_path / "sarah")
-        for again in range(3, 30, 4):
+        for again in range(3, 30, 6):
             assert trials.run(at="fill") == -9
             trials.reopen(at=again)
             trials.judge(report, f"at fill, and step {again} of opening")

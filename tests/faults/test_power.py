@@ -126,7 +126,7 @@ def unflushed(
 
 def test_missing_flushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Report("power cuts, without a device") as report:
-        unflushed(report, tmp_path, monkeypatch, 6, 6)
+        unflushed(report, tmp_path, monkeypatch, 4, 6)
 
 
 @pytest.mark.slow
