@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 import warnings
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -56,11 +58,12 @@ class Ram(RamStorage):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._own = tempfile.TemporaryDirectory(prefix="fsagent-")
+        self._own = tempfile.mkdtemp(prefix="fsagent-")
+        weakref.finalize(self, shutil.rmtree, self._own, ignore_errors=True)
 
     def temp_storage(self, name: str | None = None) -> FileStorage:
         """A folder for what is being written."""
-        return FileStorage(os.path.join(self._own.name, name or "tmp")).create()
+        return FileStorage(os.path.join(self._own, name or "tmp")).create()
 
 
 class _Parts(Composable):  # type: ignore[misc]  # it comes without types
