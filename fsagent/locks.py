@@ -7,6 +7,7 @@ lie on hold nothing; that one exists says nothing.
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -29,11 +30,11 @@ def held(lock: Path) -> bool:
 
 
 class Locks:
-    """The locks in ``folder``. A thread that holds one may take it again."""
+    """The locks in ``folder``. A thread that holds ``write`` may take it again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._holders: dict[str, int] = {}
+        self._holders: dict[str, tuple[int, int]] = {}
 
     @contextmanager
     def hold(self, name: str, patience: float, busy: str) -> Iterator[None]:
@@ -43,8 +44,10 @@ class Locks:
             AgentBusy: saying ``busy``, when somebody else has held it all the time.
             StoreError: the folder cannot be written.
         """
-        me = threading.get_ident()
+        me = os.getpid(), threading.get_ident()
         if self._holders.get(name) == me:
+            if name != "write":
+                raise AgentBusy(busy)
             yield
             return
         try:
@@ -68,3 +71,4 @@ class Locks:
                 yield
             finally:
                 del self._holders[name]
+                fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open

@@ -257,10 +257,14 @@ class Store:
     def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
         """One try at a commit: what a hand has changed in these files comes first."""
         states = self.repo.compare([*writes, *change.included])
-        adopted = self._adopt({path: states[path] for path in writes})
-        if adopted:
+        for _ in range(_TRIES):  # until what stands in these files is in the history
+            adopted = self._adopt({path: states[path] for path in writes})
+            if not adopted:
+                break
             change.adopted += adopted
             states = self.repo.compare(states)
+        else:
+            raise StoreError(f"{min(writes)} is saved all the time: try again later.")
         puts = {}
         for path, data in writes.items():
             state = states[path]

@@ -13,9 +13,11 @@ from pathlib import Path
 import git as gitpython
 import pytest
 from fsagent import Agent, call
-from fsagent.errors import StoreError
-from fsagent.repo import Put, Repo
+from fsagent.errors import AgentBusy, StoreError
+from fsagent.repo import Put, Repo, disk
 from fsagent.repo.gitindex import GitIndex, UnfitIndexError
+from fsagent.repo.journal import Entry, Journal
+from fsagent.repo.objects import blob_id
 from fsagent.repo.puts import Blob
 from fsagent.repo.slow import Slow
 from fsagent.repo.trees import parse, unparse
@@ -391,3 +393,128 @@ def test_puts_by_hand() -> None:
     assert Put.write(None, Blob("0" * 40)).blob is None
     made = Put.write(b"x", Blob("0" * 40, 0o100755)).blob
     assert made == Blob("c1b0730e0133447badcfd47fd144e254807b06e1", 0o100755)
+
+
+# ── what was wrong once ───────────────────────────────────────────────────────────────────────
+
+
+def test_a_strangers_journal_writes_nowhere_else(make: Make, tmp_path: Path) -> None:
+    agent = make("ok")
+    root, victim = agent.root, tmp_path / "victim.txt"
+    victim.write_text("mine\n")
+    head = git(agent, "rev-parse", "HEAD").strip()
+    agent.close()
+    branch = root / ".git/refs/heads/main"
+    for odd in ({"ref": "../../../victim.txt"}, {"commit": "../x"}, {"commit": [1]}, {"id": 5}):
+        (root / ".git/fsagent/journal").unlink(missing_ok=True)
+        journal = Journal(f"{root}/.git/fsagent/journal")
+        facts = {
+            "id": "x-0", "time": 0, "ref": "refs/heads/main", "parent": None, "commit": head,
+            "author": ["a", "b"], "when": "2026-01-01T00:00:00+00:00", "message": "m",
+            "puts": [["core/human.md", "take", None, None]], "boot": "another",
+        }  # fmt: skip
+        journal.append(Entry("intent", {**facts, **odd}), flush=False)
+        journal.close()
+        branch.write_text("garbage\n")
+        for _ in range(2):
+            Store(root)
+        assert victim.read_text() == "mine\n"
+        branch.write_text(f"{head}\n")
+    assert git(agent, "status", "--porcelain") == ""
+
+
+def test_what_is_saved_between_adoption_and_write_is_kept(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    human = sarah.root / "core/human.md"
+    human.write_text("first save\n")
+    real = Repo.commit
+
+    def saved_again(self: Repo, *args: object) -> object:
+        made = real(self, *args)  # type: ignore[arg-type]
+        if human.read_text() == "first save\n":
+            human.write_text("second save\n")
+        return made
+
+    monkeypatch.setattr(Repo, "commit", saved_again)
+    with sarah.store.change("by a program") as change:
+        change.writes["core/human.md"] = b"agent\n"
+    assert subjects(sarah)[:3] == ["by a program", *["hand edit: core/human.md"] * 2]
+    assert git(sarah, "show", "HEAD~1:core/human.md") == "second save\n"
+
+
+def test_ctrl_c_just_after_the_branch_moved_takes_nothing_back(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = disk.swap
+
+    def interrupted(one: str, other: str) -> None:
+        real(one, other)
+        if other.endswith("refs/heads/main"):
+            monkeypatch.setattr(disk, "swap", real)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(disk, "swap", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sarah.blocks["human"] = "kept"
+    assert sarah.adopt() == []
+    assert sarah.blocks["human"].text == "kept"
+    assert subjects(sarah) == ["edit: core/human.md", "init: sarah"]
+    assert git(sarah, "status", "--porcelain") == ""
+    assert not list((sarah.root / ".git").glob("**/main.lock"))
+
+
+def test_a_file_in_the_place_of_a_folder_with_a_hidden_file(sarah: Agent) -> None:
+    folder = sarah.root / "files/a"
+    folder.mkdir(parents=True)
+    (folder / ".gitkeep").touch()
+    (folder / "b.txt").write_text("b\n")
+    git(sarah, "add", "files")
+    git(sarah, "commit", "-qm", "mine")
+    shutil.rmtree(folder)
+    folder.write_text("words\n")
+    sarah.adopt()
+    assert git(sarah, "ls-tree", "-r", "--name-only", "HEAD", "files") == "files/a\n"
+    same_as_git(sarah.root)
+
+
+def test_a_pipe_in_the_place_of_a_young_file_is_not_waited_for(sarah: Agent) -> None:
+    odd = sarah.root / "odd.txt"
+    odd.write_text("x\n")
+    git(sarah, "add", "odd.txt")
+    git(sarah, "commit", "-qm", "mine")
+    odd.unlink()
+    os.mkfifo(odd)
+    sarah.blocks["human"] = "not stuck"
+    odd.unlink()
+    odd.symlink_to("/dev/zero")
+    sarah.blocks["human"] = "nor drowned"
+    assert subjects(sarah)[0] == "edit: core/human.md"
+
+
+def test_a_forked_process_reads_its_own_answers(make: Make) -> None:
+    agent = make("ok")
+    for number in range(5):
+        agent.notes.add(f"note {number}")
+    git(agent, "gc", "-q", "--prune=now")
+    repo = agent.store.repo
+    blobs = list(repo.files("HEAD").values())
+    assert all(blob_id(repo.read(blob.oid)) == blob.oid for blob in blobs)
+    child = os.fork()
+    for _ in range(40):
+        right = all(blob_id(repo.read(blob.oid)) == blob.oid for blob in blobs)
+        if not right:
+            break
+    if child == 0:
+        os._exit(0 if right else 1)
+    assert right
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_one_thread_takes_one_turn_at_a_time(make: Make) -> None:
+    agent = make("one", "two")
+    first = agent.stream("first")
+    next(first)
+    with pytest.raises(AgentBusy, match="in the middle of another turn"):
+        agent.chat("second")
+    first.close()  # type: ignore[attr-defined]

@@ -27,7 +27,7 @@ from fsagent.repo.commit import Pipeline
 from fsagent.repo.gitindex import UnfitIndexError
 from fsagent.repo.heads import Heads, UnfitHeadError
 from fsagent.repo.journal import Journal, boot
-from fsagent.repo.objects import Objects
+from fsagent.repo.objects import Objects, object_id
 from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
 from fsagent.repo.recovery import Recovery
 from fsagent.repo.run import (
@@ -73,11 +73,12 @@ _NO_COMMANDS = ("--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore
 configuration would count there."""
 
 _UNUSUAL = re.compile(
-    rb"^\s*(objectformat\s*=\s*\"?sha256|refstorage\s*=\s*\"?reftable|sharedrepository\s*=)", re.M
+    rb"^\s*(?:\[.*\]\s*)?(objectformat\s*=\s*\"?sha256|refstorage\s*=\s*\"?reftable|sharedrepository\s*=)",
+    re.M,
 )
 """What in a repository's configuration makes its files such that only Git writes them."""
 
-_NO_MODES = re.compile(rb"^\s*filemode\s*=\s*\"?(false|no|off|0)", re.M)
+_NO_MODES = re.compile(rb"^\s*(?:\[.*\]\s*)?filemode\s*=\s*\"?(false|no|off|0)", re.M)
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class Repo:
         self.root = root = root.resolve()
         self.allowed = allowed
         self._reading = threading.Lock()
+        self._pid = os.getpid()
         self.place = places.find(root)
         self.git_dir = self.place.git_dir
         self._common = str(self.place.common)
@@ -544,12 +546,26 @@ class Repo:
         if len(oid) > 40:  # GitPython knows only SHA-1
             return self._git("cat-file", self._text("cat-file", "-t", oid).strip(), oid)
         sha = bytes.fromhex(oid)
+        if self._pid != os.getpid():  # forked: the pipe is the parent's
+            self._pid, self._reading = os.getpid(), threading.Lock()
+            self.__dict__.pop("_objects", None)
         with self._reading:  # threads would read each other's answers from one pipe
             try:
-                return self._objects.odb.stream(sha).read()  # type: ignore[no-any-return]
+                return self._asked(sha)
             except Exception:  # Ctrl-C in a terminal ends that ``cat-file`` too: start another
                 self._objects.git.clear_cache()
-                return self._objects.odb.stream(sha).read()  # type: ignore[no-any-return]
+                return self._asked(sha)
+            except BaseException:  # its answer is still in the pipe
+                self._objects.git.clear_cache()
+                raise
+
+    def _asked(self, sha: bytes) -> bytes:
+        """An object as ``cat-file`` gives it, proved by its name to be the one asked for."""
+        stream = self._objects.odb.stream(sha)
+        data: bytes = stream.read()
+        if object_id(stream.type, data) != sha:
+            raise ValueError(f"git answered with another object than {sha.hex()}")
+        return data
 
     def close(self) -> None:
         """End the processes that this object keeps."""

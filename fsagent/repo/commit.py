@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 from fsagent.errors import StoreError
 from fsagent.repo import disk
 from fsagent.repo.gitindex import GitIndex, git_mode, stat_bytes
-from fsagent.repo.heads import Head, Heads
+from fsagent.repo.heads import Head, Heads, UnfitHeadError
 from fsagent.repo.journal import Entry, Journal
 from fsagent.repo.objects import Object, Objects, blob_id, encode
 from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
@@ -228,12 +228,20 @@ class Pipeline:
                 self._give_up(plan)
                 return None
         except BaseException:
-            if plan.moved:
+            # Ctrl-C can come between a step and the next word here: only the branch itself says.
+            if plan.moved or self._stands(plan):
                 self._finish(plan)
             else:
                 self._give_up(plan)
             raise
         return self._finish(plan)
+
+    def _stands(self, plan: _Plan) -> bool:
+        """Whether the branch has moved to this commit."""
+        try:
+            return self.heads.read().commit == plan.commit.oid.hex()
+        except UnfitHeadError:
+            return False
 
     def _finish(self, plan: _Plan) -> Made:
         """The commit is in the history; what is left can be done at any time."""
@@ -322,6 +330,8 @@ class Pipeline:
                         "if none is running, delete that file."
                     ) from None
             except FileNotFoundError:  # ``git pack-refs`` removes folders of refs that are empty
+                if time.monotonic() > end or not os.path.exists(ours):
+                    raise
                 disk.mkdir(os.path.dirname(lock))
             time.sleep(wait)
             wait = min(wait * 2, 0.05)
@@ -406,6 +416,9 @@ class Pipeline:
         except OSError:  # the commit stands; the next recovery brings the index along
             self.index.forget()
             plan.untidy = True
+        except BaseException:
+            self.index.forget()
+            raise
 
     def _swap_in(self, plan: _Plan, lock: str, target: str, was: str) -> None:
         """Put a lock file in the place of what it locks, and so free the lock.

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fsagent.layout import read_plain
 from fsagent.repo.objects import blob_id
 from fsagent.repo.trees import Folder
 
@@ -288,10 +289,9 @@ class GitIndex:
                     stat.st_mtime_ns < self._time - _TICK
                 ):
                     continue
-                with open(place, "rb") as file:
-                    same = blob_id(file.read()) == entry.oid.hex()
+                same = blob_id(read_plain(place)) == entry.oid.hex()
             except OSError:
-                continue  # gone, or no file: that is seen
+                continue  # gone, or no plain file: that is seen
             if not same:
                 at = self._at[self._find(path)]
                 self._data[at + 36 : at + 40] = bytes(4)

@@ -61,6 +61,14 @@ class Heads:
             raise UnfitHeadError
         return Head(ref, commit)
 
+    def names(self) -> str | None:
+        """The ref that HEAD names, whatever stands there; None where it names none."""
+        try:
+            text = _text(f"{self.git_dir}/HEAD")
+        except (OSError, ValueError):
+            return None
+        return text.removeprefix("ref: ").strip() if text.startswith("ref: refs/") else None
+
     def _packed(self, ref: str) -> str | None:
         """The branch as ``git pack-refs`` left it."""
         try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from fsagent.repo import disk
 from fsagent.repo.objects import Object
 
 _MAGIC = b"fsa1"
+_OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _HEAD = struct.Struct(">4sII")
 _TAIL = struct.Struct(">I")
 
@@ -172,12 +174,21 @@ def _entry(data: bytes, at: int) -> tuple[Entry | None, int]:
     if magic != _MAGIC or len(data) < end or zlib.crc32(body) != crc:
         return None, at
     line, _, rest = body.partition(b"\n")
-    facts = json.loads(line)
     objects, place = [], 0
-    for oid, size in facts.pop("objects"):
-        objects.append(Object(bytes.fromhex(oid), rest[place : place + size]))
-        place += size
-    return Entry(facts.pop("kind"), facts, tuple(objects)), end
+    try:
+        facts = json.loads(line)
+        for oid, size in facts.pop("objects"):
+            objects.append(Object(bytes.fromhex(oid), rest[place : place + size]))
+            place += size
+        kind = facts.pop("kind")
+        ident, commit = facts.get("id", ""), facts["commit"]
+        if not isinstance(ident, str) or (commit is not None and not _OID.fullmatch(commit)):
+            return None, at
+        if kind == "done" and not ident:
+            return None, at
+    except (AttributeError, KeyError, TypeError, ValueError):  # a stranger's
+        return None, at
+    return Entry(kind, facts, tuple(objects)), end
 
 
 def _end(file: Any, size: int) -> bytes:

@@ -34,11 +34,16 @@ def encode(kind: bytes, data: bytes) -> Object:
     return Object(hashlib.sha1(whole, usedforsecurity=False).digest(), zlib.compress(whole, 1))
 
 
+def object_id(kind: bytes, data: bytes) -> bytes:
+    """The id of an object of ``kind`` with this content."""
+    whole = hashlib.sha1(b"%s %d\0" % (kind, len(data)), usedforsecurity=False)
+    whole.update(data)
+    return whole.digest()
+
+
 def blob_id(data: bytes) -> str:
     """The id that ``data`` has as a blob."""
-    whole = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
-    whole.update(data)
-    return whole.hexdigest()
+    return object_id(b"blob", data).hex()
 
 
 def _unpacked(packed: bytes) -> bytes:

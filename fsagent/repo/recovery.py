@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -55,6 +56,7 @@ class Repository(Protocol):
 
 
 _SECOND = 1_000_000_000
+_REF = re.compile(r"refs/heads/[^\s\x00-\x1f~^:?*\[\\]+")
 
 
 class Recovery:
@@ -221,8 +223,8 @@ class Recovery:
                 and os.stat(place).st_mtime_ns < last.data["time"]
                 and (head.commit is None or self.repo.descends(head.commit, commit))
             )
-        except UnfitHeadError:
-            stale = ref is not None  # an empty file where the branch was
+        except UnfitHeadError:  # an empty file where the branch was that HEAD names
+            stale = ref is not None and heads.names() == ref
         except FileNotFoundError:
             stale = heads.read().commit is None
         if stale:
@@ -310,6 +312,9 @@ def _sound(entry: Entry, inside: Callable[[str], bool]) -> bool:
     try:
         ident, puts = entry.data["id"], _puts(entry.data)
         datetime.fromisoformat(entry.data["when"])
+        ref = entry.data["ref"]
+        if ref is not None and (not _REF.fullmatch(ref) or ".." in ref):
+            return False
         known = isinstance(entry.data["time"], int) and isinstance(entry.data["message"], str)
         return known and ident.replace("-", "").isalnum() and all(inside(path) for path in puts)
     except (KeyError, TypeError, ValueError):

@@ -171,7 +171,10 @@ class Slow:
         disk.mkdir(self.tmp)
         more = {**who, "GIT_INDEX_FILE": f"{self.tmp}/{ident}.index"}
         try:
-            self.git("read-tree", "HEAD", more=more)
+            try:
+                self.git("read-tree", "HEAD", more=more)
+            except GitFailed:  # no commit yet
+                self.git("read-tree", "--empty", more=more)
             for path, put in puts.items():
                 if put.blob:
                     entry = f"{put.blob.mode:o},{put.blob.oid},{path}"

@@ -83,6 +83,8 @@ class Surgery:
             elif entries.get(parts[0], (FOLDER, b""))[0] != FOLDER:
                 del entries[parts[0]]
         for name, inside in deeper.items():
+            if files.get((name,)):
+                continue  # a file takes the folder's place, with all that is in it
             mode, oid = before.get(name, (b"", None))
             below = path + b"/" + name if path else name
             new = self._folder(below, oid if mode == FOLDER else None, inside)
