@@ -464,6 +464,28 @@ def test_ctrl_c_just_after_the_branch_moved_takes_nothing_back(
     assert not list((sarah.root / ".git").glob("**/main.lock"))
 
 
+def test_of_two_late_saves_the_later_one_stands(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = disk.swap
+    human = sarah.root / "core/human.md"
+    saves = ["first late save\n", "second late save\n"]
+
+    def late(one: str, other: str) -> None:
+        if other == str(human) and saves:
+            spare = human.with_name("spare")
+            spare.write_text(saves.pop(0))
+            spare.replace(human)
+        real(one, other)
+
+    monkeypatch.setattr(disk, "swap", late)
+    with sarah.store.change("by a tool") as change:
+        change.set_block("human", "by a tool")
+    assert human.read_text() == "second late save\n"
+    assert git(sarah, "show", "HEAD:core/human.md") == "second late save\n"
+    assert git(sarah, "status", "--porcelain") == ""
+
+
 def test_a_file_in_the_place_of_a_folder_with_a_hidden_file(sarah: Agent) -> None:
     folder = sarah.root / "files/a"
     folder.mkdir(parents=True)

@@ -461,11 +461,16 @@ class Pipeline:
         """
         late = []
         for path, spare in plan.ready.items():
-            put = plan.puts[path]
-            if self.is_late(spare, put.was, put.blob):
-                self.put_back(path, spare)
+            known = [plan.puts[path].was, plan.puts[path].blob]
+            place = spare
+            while self.is_late(place, *known):
+                odd = not plain_file(place)
+                known += [] if odd else [Blob(blob_id(read(place)[0]))]
+                place = self.put_back(path, place)  # which can push out a still later save
                 late.append(path)
-        return tuple(late)
+                if odd:
+                    break
+        return tuple(dict.fromkeys(late))
 
     def is_late(self, spare: str, *known: Blob | None) -> bool:
         """Whether what came out of an exchange is neither of the versions that are known."""
@@ -475,14 +480,14 @@ class Pipeline:
             return True
         return blob_id(read(spare)[0]) not in {blob.oid for blob in known if blob}
 
-    def put_back(self, path: str, spare: str) -> None:
-        """Put what stood in the work tree before there again."""
+    def put_back(self, path: str, spare: str) -> str:
+        """Put what stood in the work tree before there again; where what stood there now is."""
         target = f"{self.root}/{path}"
         if os.path.lexists(target):
-            exchange(spare, target)
-        else:
-            disk.mkdir(os.path.dirname(target))
-            disk.rename(spare, target)
+            return exchange(spare, target)
+        disk.mkdir(os.path.dirname(target))
+        disk.rename(spare, target)
+        return spare
 
     def _give_up(self, plan: _Plan) -> None:
         """Leave everything as it was found: files, locks, and no intent in the journal."""

@@ -1,7 +1,7 @@
 """What a killed program or a power cut left half done: finished, or given up.
 
 Run at every opening and before every commit, under the lock ``write``; doing it twice changes
-nothing. Three rules decide, and none of them guesses by age:
+nothing. Three rules decide:
 
 - A commit whose intent is in the journal and whose files show it is finished, with its author and
   message; one that shows nowhere is dropped: nobody was told that it is done.
