@@ -87,11 +87,10 @@ class Recovery:
         done = {entry.data["id"] for entry in entries if entry.kind == "done"}
         intents = [e for e in entries if e.kind == "intent" and _sound(e, self.repo.may_write)]
         cut = entries[-1].data.get("boot") != boot()
-        for ident in (
-            "restage",
-            *(e.data["id"] for e in intents if cut or e.data["id"] not in done),
-        ):
-            self._free(ident)
+        self._free("restage", None)
+        for entry in intents:
+            if cut or entry.data["id"] not in done:
+                self._free(entry.data["id"], entry.data["ref"])
         if self.repo.under_way():
             return _acknowledged(entries)  # the rest when that is over
         if cut:
@@ -109,13 +108,16 @@ class Recovery:
 
     # ── a program that was killed ─────────────────────────────────────────────────────────────
 
-    def _free(self, ident: str) -> None:
-        """Remove the locks that are second names of what this commit laid ready."""
+    def _free(self, ident: str, branch: str | None) -> None:
+        """Remove the locks that are second names of what this commit laid ready.
+
+        Those of its own ``branch`` too, which HEAD may have left since.
+        """
         tmp, heads = f"{self.pipeline.tmp}/{ident}", self.pipeline.heads
         found = [(f"{tmp}.index", self.pipeline.index.path, self.pipeline.lock)]
         with contextlib.suppress(UnfitHeadError):
-            ref = heads.read().ref
-            found += [(f"{tmp}.ref", heads.place(ref), lock) for lock in heads.locks(ref)]
+            for ref in dict.fromkeys((heads.read().ref, branch)):
+                found += [(f"{tmp}.ref", heads.place(ref), lock) for lock in heads.locks(ref)]
         for ours, place, lock in found:
             # Exchanged, and not moved away yet: the lock file is the one that was in the place.
             swapped = lock == f"{place}.lock" and same_file(ours, place)
