@@ -134,8 +134,11 @@ def mkdir(path: str) -> None:
 
 def _all(fd: int, parts: Sequence[Buffer]) -> None:
     size = sum(len(part) for part in parts)
-    if size and os.writev(fd, parts) != size:  # a short write: the disk is full, or nearly so
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    done = os.writev(fd, parts) if size else 0
+    if done < size:  # the disk is nearly full, or it is more than one call takes (2 GiB on Linux)
+        rest = memoryview(b"".join(parts))[done:]
+        while rest:
+            rest = rest[os.write(fd, rest) :]
 
 
 def _settle(fd: int) -> None:

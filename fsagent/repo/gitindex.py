@@ -11,7 +11,7 @@ import hashlib
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fsagent.layout import read_plain
@@ -219,48 +219,63 @@ class GitIndex:
         so.
         """
         self._settle_racy(entries)
-        for path, to in sorted(entries.items(), key=lambda item: item[1] is not None):
+        gone: set[int] = set()
+        new: list[tuple[int, bytes, bytes]] = []
+        for path, to in sorted(entries.items()):
+            place = self._find(path)
             if to is None:
-                self._drop(path)
+                gone.update(self._all_of(place, path))
+            elif self._holds(place, path) and not self._flags(place) & (_EXTENDED | _STAGE):
+                oid, stat = to
+                at = self._at[place]
+                self._data[at : at + 60] = stat + oid
+                self._touched(at)
             else:
-                self._put(path, *to)
+                gone.update(self._all_of(place, path), self._in_the_way(path))
+                new.append((place, path, _packed(path, *to)))
+            if to is not None:
+                self._racy.add(path)
+        if gone or new:
+            self._splice(sorted(gone), new)
         self._retree(folders)
 
-    def _put(self, path: bytes, oid: bytes, stat: bytes) -> None:
-        self._racy.add(path)
-        place = self._find(path)
-        if self._holds(place, path) and not self._flags(place) & (_EXTENDED | _STAGE):
-            at = self._at[place]
-            self._data[at : at + 60] = stat + oid
-            self._touched(at)
-            return
-        self._drop(path)
-        for end in (i for i, byte in enumerate(path) if byte == 0x2F):
-            self._drop(path[:end])  # a file where now is a folder
-        below = self._find(path + b"/")
-        while below < len(self._at) and self._name(self._at[below]).startswith(path + b"/"):
-            self._drop(self._name(self._at[below]))  # and the other way round
-        entry = stat + oid + struct.pack(">H", min(len(path), _LENGTH)) + path
-        entry += bytes(8 - len(entry) % 8)
-        place = self._find(path)
-        self._splice(place, place, entry)
-
-    def _drop(self, path: bytes) -> None:
-        first = place = self._find(path)
+    def _all_of(self, place: int, path: bytes) -> Iterator[int]:
+        """The places of a path's entries, from its first one on: three where a merge stopped."""
         while self._holds(place, path):
+            yield place
             place += 1
-        self._racy.discard(path)
-        if place > first:
-            self._splice(first, place, b"")
 
-    def _splice(self, first: int, last: int, entry: bytes) -> None:
-        """Put ``entry`` (which may be empty) in the place of the entries from first to last."""
-        offsets, size = self._at, len(self._data)
-        start = offsets[first] if first < len(offsets) else size
-        end = offsets[last] if last < len(offsets) else size
-        self._data[start:end] = entry
-        shift = len(entry) - (end - start)
-        offsets[first:] = [start] * bool(entry) + [at + shift for at in offsets[last:]]
+    def _in_the_way(self, path: bytes) -> Iterator[int]:
+        """Files where this path needs a folder, and files in a folder where it is a file."""
+        for end in (at for at, byte in enumerate(path) if byte == 0x2F):
+            yield from self._all_of(self._find(path[:end]), path[:end])
+        yield from range(self._find(path + b"/"), self._find(path + b"0"))  # "0" follows "/"
+
+    def _splice(self, gone: list[int], new: list[tuple[int, bytes, bytes]]) -> None:
+        """Leave out entries, and put new ones (place, path, bytes) in, all of them in one pass."""
+        for place in gone:
+            self._racy.discard(self._name(self._at[place]))
+        self._racy.update(path for _, path, _ in new)
+        # Each cut: the place up to which entries stay, what comes then, the place to go on from.
+        cuts = [(place, b"", place + 1) for place in gone]
+        cuts += [(place, entry, place) for place, _, entry in new]
+        cuts.sort(key=lambda cut: (cut[0], cut[2]))
+        old = [*self._at, len(self._data)]
+        here = cuts[0][0]
+        start = at = old[here]
+        offsets, data = old[:here], []
+        for place, entry, then in [*cuts, (len(old) - 1, b"", 0)]:
+            shift = at - old[here]
+            offsets += [one + shift for one in old[here:place]]
+            data.append(bytes(self._data[old[here] : old[place]]))
+            at += len(data[-1])
+            if entry:
+                offsets.append(at)
+                data.append(entry)
+                at += len(entry)
+            here = then
+        self._data[start:] = b"".join(data)
+        self._at = offsets
         self._data[8:12] = struct.pack(">I", len(offsets))
         self._touched(8)  # the count stands at the very beginning
 
@@ -328,7 +343,7 @@ class GitIndex:
         """How many entries lie below a folder."""
         if not folder:
             return len(self._at)
-        return self._find(folder + b"0") - self._find(folder + b"/")  # "0" follows "/"
+        return self._find(folder + b"0") - self._find(folder + b"/")  # see ``_in_the_way``
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
 
@@ -360,6 +375,12 @@ class GitIndex:
     def forget(self) -> None:
         """Read the file again next time."""
         self._seen = None
+
+
+def _packed(path: bytes, oid: bytes, stat: bytes) -> bytes:
+    """An entry, padded with one to eight zeros."""
+    entry = stat + oid + struct.pack(">H", min(len(path), _LENGTH)) + path
+    return entry + bytes(8 - len(entry) % 8)
 
 
 def _identity(stat: os.stat_result) -> tuple[int, ...]:
