@@ -29,6 +29,19 @@ def held(lock: Path) -> bool:
     return False
 
 
+def tries(patience: float) -> Iterator[bool]:
+    """Try, and again after pauses of 1 to 50 ms, for ``patience`` seconds; True for the last time.
+
+    For what another process holds for a moment and tells nobody when it lets go.
+    """
+    wait, end = 0.001, time.monotonic() + patience
+    while time.monotonic() < end:
+        yield False
+        time.sleep(wait)
+        wait = min(wait * 2, 0.05)
+    yield True
+
+
 class Locks:
     """The locks in ``folder``. A thread that holds ``write`` may take it again."""
 
@@ -56,16 +69,13 @@ class Locks:
         except OSError as error:
             raise StoreError(f"{self.folder} cannot be written: {error.strerror}.") from error
         with file:
-            end, wait = time.monotonic() + patience, 0.001
-            while True:
+            for last in tries(patience):
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > end:
+                    if last:
                         raise AgentBusy(busy) from None
-                time.sleep(wait)
-                wait = min(wait * 2, 0.05)
             self._holders[name] = me
             try:
                 yield

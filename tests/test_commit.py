@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import os
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ import pytest
 from fsagent import Agent, call
 from fsagent.errors import AgentBusy, StoreError
 from fsagent.repo import Put, Repo, disk
-from fsagent.repo.gitindex import GitIndex, UnfitIndexError
+from fsagent.repo.gitindex import GitIndex, UnfitIndexError, stat_bytes
 from fsagent.repo.journal import Entry, Journal
 from fsagent.repo.objects import blob_id
 from fsagent.repo.puts import Blob
@@ -540,3 +542,192 @@ def test_one_thread_takes_one_turn_at_a_time(make: Make) -> None:
     with pytest.raises(AgentBusy, match="in the middle of another turn"):
         agent.chat("second")
     first.close()  # type: ignore[attr-defined]
+
+
+ENTRIES = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "/x", "/y", "0", "-"])))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ENTRIES, ENTRIES, ENTRIES)
+def test_many_entries_at_once_are_what_git_makes_of_them(
+    before: list[tuple[str, str]], gone: list[tuple[str, str]], new: list[tuple[str, str]]
+) -> None:
+    blob = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+    def lines(names: list[tuple[str, str]], mode: str) -> str:
+        return "".join(f"{mode} {blob if mode != '0' else '0' * 40}\t{a}{b}\n" for a, b in names)
+
+    new = [name for name in new if name[1] or all(other[0] != name[0] for other in new if other[1])]
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        git(root, "init", "-q")
+
+        def told(lines: str) -> str:
+            command = ["git", "update-index", "--replace", "--add", "--index-info"]
+            subprocess.run(command, cwd=root, input=lines.encode(), check=True)
+            return git(root, "ls-files", "-s")
+
+        told(lines(before, "100644"))
+        index = GitIndex(f"{root}/.git/index", str(root))
+        index.load()
+        changes: dict[bytes, tuple[bytes, bytes] | None] = {
+            f"{a}{b}".encode(): None for a, b in gone
+        }
+        entry = bytes.fromhex(blob), stat_bytes(None, 0o100644)
+        index.change(changes | {f"{a}{b}".encode(): entry for a, b in new}, {})
+        image = b"".join(index.image())
+        removed = [name for name in gone if name not in new]
+        expected = told(lines(removed, "0") + lines(new, "100644"))
+        (root / ".git/index").write_bytes(image)
+        assert git(root, "ls-files", "-s") == expected
+
+
+def slow(agent: Agent) -> None:
+    git(agent, "update-index", "--index-version", "4")
+
+
+@pytest.mark.parametrize("at", ["_commit_only", "_finish"])
+def test_a_kill_in_gits_own_way_keeps_author_and_message(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    slow(sarah)
+    (sarah.root / "core/persona.md").write_text("by hand\n")
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(Slow, at, lambda *a: os._exit(9))
+        sarah.blocks["human"] = "By a program."
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] >> 8 == 9
+    again = Agent.open(sarah.root)
+    assert again.blocks["human"].text == "By a program."
+    assert subjects(again) == ["edit: core/human.md", "init: sarah"]
+    assert git(again, "status", "--porcelain") == " M core/persona.md\n"
+    assert not (sarah.root / ".git/index.lock").exists()
+    assert os.listdir(sarah.root / ".git/fsagent/tmp") == []
+    again.close()
+
+
+def test_ctrl_c_after_gits_own_commit_takes_nothing_back(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow(sarah)
+    real = Slow._commit_only
+
+    def interrupted(*args: object) -> None:
+        real(*args)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Slow, "_commit_only", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sarah.blocks["human"] = "kept"
+    assert subjects(sarah) == ["edit: core/human.md", "init: sarah"]
+    assert git(sarah, "status", "--porcelain") == ""
+
+
+def test_a_commit_of_a_person_in_gits_own_way_is_looked_at_again(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow(sarah)
+    real = Slow._stored
+    once: list[int] = []
+
+    def meanwhile(self: Slow, put: Put) -> Put:
+        if not once:
+            once.append(1)
+            (sarah.root / "core/human.md").write_text("by the person\n")
+            git(sarah, "commit", "-qam", "by the person")
+        return real(self, put)
+
+    monkeypatch.setattr(Slow, "_stored", meanwhile)
+    with (
+        pytest.raises(StoreError, match="edited in this very moment"),
+        sarah.store.change("x") as change,
+    ):
+        change.set_block("human", "by a tool")
+    assert subjects(sarah)[0] == "by the person"
+    assert (sarah.root / "core/human.md").read_text() == "by the person\n"
+    assert git(sarah, "status", "--porcelain") == ""
+
+
+def test_a_file_in_the_place_of_a_link_is_adopted(sarah: Agent) -> None:
+    link = sarah.root / "files/link.md"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to("../core/human.md")
+    git(sarah, "add", "files/link.md")
+    git(sarah, "commit", "-qm", "a link")
+    link.unlink()
+    link.write_text("a file\n")
+    sarah.adopt()
+    assert subjects(sarah)[:2] == ["hand edit: files/link.md", "a link"]
+    assert git(sarah, "ls-tree", "HEAD", "files/link.md").startswith("100644 blob")
+    assert git(sarah, "status", "--porcelain") == ""
+
+
+def test_settings_of_the_person_count_as_those_of_the_repository(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("[core]\nsharedRepository = group\nfileMode = false\n")
+    agent = make("ok")
+    git(agent, "config", "--unset", "core.fileMode")
+    assert agent.store.repo.fast
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(mine))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".gitconfig").write_text(mine.read_text())
+    repo = Repo(agent.root)
+    assert not repo.fast
+    (agent.root / "files").mkdir(exist_ok=True)
+    new = agent.root / "files/run.sh"
+    new.write_text("x")
+    new.chmod(0o755)
+    for looked in (repo.compare(["files/run.sh"]), repo._pipeline.compare(["files/run.sh"])):
+        assert looked["files/run.sh"].work == Blob(blob_id(b"x"), 0o100644)
+
+
+def test_two_file_systems_are_named_as_the_reason(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    human = (sarah.root / "core/human.md").read_bytes()
+    real = disk.swap
+
+    def elsewhere(one: str, other: str) -> None:
+        if other.endswith("human.md"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link", other)
+        real(one, other)
+
+    monkeypatch.setattr(disk, "swap", elsewhere)
+    with pytest.raises(StoreError, match=r"keep the work tree and \.git on one file system"):
+        sarah.blocks["human"] = "Name: Tom"
+    assert (sarah.root / "core/human.md").read_bytes() == human
+    assert git(sarah, "status", "--porcelain") == ""
+
+
+def test_the_journal_carries_no_more_than_it_should(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = importlib.import_module("fsagent.repo.commit")
+    monkeypatch.setattr(commit, "_CARRIED", 3000)
+    (sarah.root / "files").mkdir(exist_ok=True)
+    for number in range(20):
+        (sarah.root / f"files/{number}.txt").write_text(os.urandom(300).hex())
+    sarah.adopt()
+    sarah.blocks["human"] = "small"
+    journal = Journal(f"{sarah.root}/.git/fsagent/journal")
+    many, few = [e for e in journal.entries() if e.kind == "intent"][-2:]
+    assert many.objects == ()
+    assert few.objects
+    assert git(sarah, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_a_reset_is_not_taken_for_a_power_cut(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sarah.blocks["human"] = "taken back"
+    before = git(sarah, "rev-parse", "HEAD~1").strip()
+    git(sarah, "reset", "-q", "--hard", before)
+    os.utime(sarah.root / ".git/refs/heads/main", (1, 1))  # a clock that was set back
+    sarah.close()
+    monkeypatch.setattr("fsagent.repo.recovery.boot", lambda: "another")
+    again = Agent.open(sarah.root)
+    assert git(again, "rev-parse", "HEAD").strip() == before
+    again.close()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -72,13 +71,8 @@ _NO_COMMANDS = ("--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore
 """A diff starts nothing: no driver, and no git in a repository inside this one, whose own
 configuration would count there."""
 
-_UNUSUAL = re.compile(
-    rb"^\s*(?:\[.*\]\s*)?(objectformat\s*=\s*\"?sha256|refstorage\s*=\s*\"?reftable|sharedrepository\s*=)",
-    re.M,
-)
-"""What in a repository's configuration makes its files such that only Git writes them."""
-
-_NO_MODES = re.compile(rb"^\s*(?:\[.*\]\s*)?filemode\s*=\s*\"?(false|no|off|0)", re.M)
+_UNSHARED = ("umask", "false", "no", "off", "0")
+"""The values of core.sharedRepository with which files get the usual permissions."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ class Repo:
             )
         self._configuration = Configuration(self.place, self._plain, allowed=allowed)
         self._attributes = Attributes(self.place, self._plain, allowed=allowed)
-        self._config: tuple[tuple[int, ...], bool] = ((), False)
+        self._judged: tuple[Settings | None, bool] = (None, False)
         self._acknowledged: str | None = None
         self.told: list[str] = []
         """What recovery did, a sentence for each time."""
@@ -141,7 +135,7 @@ class Repo:
         heads = Heads(str(self.git_dir), self._common)
         journal = Journal(f"{self.git_dir}/fsagent/journal")
         self._pipeline = Pipeline(str(root), heads, objects, journal)
-        self._slow = Slow(str(root), self._pipeline.tmp, self._git, self._pipeline.durable)
+        self._slow = Slow(self._pipeline, self._git)
 
     @classmethod
     def init(cls, root: Path) -> Repo:
@@ -372,7 +366,7 @@ class Repo:
         """
         paths = list(paths)
         with _explained():
-            if self._fast:
+            if self.fast:
                 with contextlib.suppress(UnfitIndexError, UnfitHeadError):
                     if not self._pipeline.index.load() and self.head():
                         self._git("reset", "-q")  # somebody removed the index: as HEAD has it
@@ -411,10 +405,17 @@ class Repo:
     ) -> Made:
         """Make the commit, in this process where its files are of the kind that we write."""
         with _explained():
-            if self._fast:
+            if self.fast:
                 with contextlib.suppress(UnfitIndexError, UnfitHeadError):
                     return self._pipeline.commit(puts, message, author, when, ident, seen)
-            return self._slow.commit(puts, message, author, when, ident)
+            return self._slow.commit(puts, message, author, when, ident, seen)
+
+    def restage(self, states: Mapping[str, State]) -> None:
+        """Let the index say for these paths what the work tree and HEAD hold."""
+        if self.fast:
+            with contextlib.suppress(UnfitIndexError, UnfitHeadError):
+                return self._pipeline.restage(states)
+        return self._slow.restage(states)
 
     def recover(self) -> None:
         """Finish or give up what a killed program or a power cut left; ``told`` says what was done.
@@ -465,7 +466,7 @@ class Repo:
     def descends(self, old: str, new: str) -> bool:
         """Whether the commit ``new`` is ``old`` or comes after it."""
         try:
-            self._git("merge-base", "--is-ancestor", old, new)
+            self._git("merge-base", "--is-ancestor", "--end-of-options", old, new)
         except GitFailed:
             return False
         return True
@@ -488,23 +489,24 @@ class Repo:
 
     @durable.setter
     def durable(self, value: bool) -> None:
-        self._pipeline.durable = self._slow.durable = value
+        self._pipeline.durable = value
 
     @property
-    def _fast(self) -> bool:
+    def fast(self) -> bool:
         """Whether objects, refs and permissions are of the kind that this program writes."""
-        place = f"{self._common}/config"
-        try:
-            stat = os.stat(place)
-            seen = stat.st_mtime_ns, stat.st_size, stat.st_ino
-            if seen != self._config[0]:
-                with open(place, "rb") as file:
-                    text = file.read(1 << 20).lower()
-                self._pipeline.trusts_modes = not _NO_MODES.search(text)
-                self._config = seen, not _UNUSUAL.search(text)
-        except OSError:
-            return False
-        return self._config[1]
+        settings = self.settings
+        if settings is not self._judged[0]:
+            self._judged = (
+                settings,
+                (
+                    (settings.get("extensions.objectformat") or "sha1").lower() == "sha1"
+                    and (settings.get("extensions.refstorage") or "files").lower() == "files"
+                    and (settings.get("core.sharedrepository") or "umask").lower() in _UNSHARED
+                ),
+            )
+            has_bits = settings.get("core.filemode") is None or settings.flag("core.filemode")
+            self._pipeline.trusts_modes = has_bits
+        return self._judged[1]
 
     # ── below ─────────────────────────────────────────────────────────────────────────────────
 

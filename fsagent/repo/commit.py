@@ -25,14 +25,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat as kinds
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fsagent.errors import StoreError
+from fsagent.locks import tries
 from fsagent.repo import disk
 from fsagent.repo.gitindex import GitIndex, git_mode, stat_bytes
 from fsagent.repo.heads import Head, Heads, UnfitHeadError
@@ -41,12 +41,19 @@ from fsagent.repo.objects import Object, Objects, blob_id, encode
 from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
 from fsagent.repo.run import COMMITTER
 from fsagent.repo.trees import FOLDER, Entries, Folder, Surgery, parse
+from fsagent.repo.worktree import Laid, plain_file, read, same_file
 
 if TYPE_CHECKING:
     from fsagent.records import Person
 
 PATIENCE = 3.0
 """Seconds to wait for a person's git or editor plug-in that holds Git's own lock."""
+
+_CARRIED = 8 << 20
+"""Bytes of new objects up to which the journal carries them: one flush covers them all."""
+
+_PLAIN, _USUAL = 0o10, 0o100644
+"""The kind of a plain file in a mode of Git's, and the mode that most have."""
 
 _TREES = 256
 """Parsed trees that are kept in memory."""
@@ -65,12 +72,7 @@ class _Plan:
     message: str
     author: Person
     when: datetime
-    ready: dict[str, str] = field(default_factory=dict)
-    """Where each file's new bytes lie, by path; after ``put``, what stood there before."""
-    stats: dict[str, os.stat_result] = field(default_factory=dict)
-    """How each of them was then."""
-    placed: list[str] = field(default_factory=list)
-    """The paths whose file has been exchanged."""
+    laid: Laid
     moved: bool = False
     untidy: bool = False
     """A lock could not be removed: recovery will, which needs what was laid ready."""
@@ -124,10 +126,11 @@ class Pipeline:
             if self.index.unmerged(name):
                 raise ConflictError(path)
             entry = self.index.get(name)
-            staged = Blob(entry.oid.hex(), entry.mode) if entry and not entry.intent else None
+            is_file = entry and not entry.intent and entry.mode >> 12 == _PLAIN
+            staged = Blob(entry.oid.hex(), entry.mode) if entry and is_file else None
             work, data, stat = None, None, plain_file(f"{self.root}/{path}")
             if stat:
-                mode = git_mode(stat) if self.trusts_modes or not entry else entry.mode
+                mode = self.mode(stat, staged)
                 if staged and entry and self.index.fresh(entry, stat, mode):
                     work = staged
                 else:
@@ -135,6 +138,12 @@ class Pipeline:
                     work = Blob(blob_id(data), mode)
             found[path] = State(self._in_tree(tree, name), staged, work, data, stat)
         return found
+
+    def mode(self, stat: os.stat_result, staged: Blob | None) -> int:
+        """The mode of a file: what is staged, where the file system's bits say nothing."""
+        if self.trusts_modes:
+            return git_mode(stat)
+        return staged.mode if staged else _USUAL
 
     def _tree_of(self, commit: str | None) -> bytes | None:
         """The tree of a commit, whose object begins with "tree <40 hex digits>"."""
@@ -202,11 +211,7 @@ class Pipeline:
                 if made:
                     return made
             except OSError as error:
-                raise StoreError(
-                    f"{error.filename2 or error.filename or self.root} cannot be written: "
-                    f"{error.strerror or error}. Nothing was changed; make room or mend the "
-                    "permissions, and try again."
-                ) from error
+                raise refused(error, self.root) from error
             attempt += 1
         raise StoreError(f"Somebody else commits to {self.root} all the time: try again later.")
 
@@ -222,7 +227,7 @@ class Pipeline:
                 if self.heads.read() != plan.head:
                     self._give_up(plan)
                     return None
-                self._put(plan)
+                plan.laid.put()
                 self._patch(plan)
             if not self._move(plan):
                 self._give_up(plan)
@@ -246,7 +251,7 @@ class Pipeline:
     def _finish(self, plan: _Plan) -> Made:
         """The commit is in the history; what is left can be done at any time."""
         self._publish(plan)
-        late = self._late(plan)
+        late = plan.laid.late()
         self._done(plan)
         return Made(plan.commit.oid.hex(), late)
 
@@ -279,22 +284,12 @@ class Pipeline:
         commit = encode(b"commit", "\n".join(lines).encode(errors="replace"))
         blobs = [put.made for put in puts.values() if put.made]
         objects = [*blobs, *surgery.made, commit]
-        return _Plan(ident, puts, head, commit, objects, surgery, message, author, when)
+        laid = Laid(self.root, self.tmp, ident, puts)
+        return _Plan(ident, puts, head, commit, objects, surgery, message, author, when, laid)
 
     def _lay(self, plan: _Plan) -> None:
-        """Lay everything ready beside: the files' new bytes, the branch's, and an empty index.
-
-        They are on the disk with the journal's flush, so that a power cut leaves each file old or
-        new: a file that is renamed into place before its bytes are there would be empty then.
-        """
-        for number, (path, put) in enumerate(plan.puts.items()):
-            if put.how == "write" and put.data is not None:
-                spare = plan.ready[path] = f"{self.tmp}/{plan.id}.{number}"
-                old = plain_file(f"{self.root}/{path}")
-                mode = kinds.S_IMODE(old.st_mode) if old else 0o666
-                plan.stats[path] = disk.write(spare, [put.data], mode, settle=self.durable)
-                if old and kinds.S_IMODE(plan.stats[path].st_mode) != mode:
-                    os.chmod(spare, mode)  # what the umask took away
+        """Lay everything ready beside: the files' new bytes, the branch's, and an empty index."""
+        plan.laid.lay(settle=self.durable)
         commit = plan.commit.oid.hex().encode() + b"\n"
         disk.write(f"{self.tmp}/{plan.id}.ref", [commit], 0o666, settle=self.durable)
         if plan.touches_index:
@@ -302,64 +297,31 @@ class Pipeline:
 
     def _intend(self, plan: _Plan) -> None:
         """Say in the journal what is about to be done."""
-        facts = {
-            "id": plan.id,
-            "time": time.time_ns(),
-            "ref": plan.head.ref,
-            "parent": plan.head.commit,
-            "commit": plan.commit.oid.hex(),
-            "author": [plan.author.name, plan.author.email],
-            "when": plan.when.isoformat(),
-            "message": plan.message,
-            "puts": facts_of(plan.puts),
-        }
-        small = tuple(one for one in plan.objects if len(one.packed) <= disk.LARGE)
-        self.journal.append(Entry("intent", facts, small), flush=self.durable)
+        small = [one for one in plan.objects if len(one.packed) <= disk.LARGE]
+        if self.durable and sum(len(one.packed) for one in small) > _CARRIED:
+            disk.flush_all(self.root)
+            small = []
+        commit, head = plan.commit.oid.hex(), plan.head
+        entry = intent(plan.id, head, commit, plan.puts, plan.message, plan.author, plan.when)
+        self.journal.append(replace(entry, objects=tuple(small)), flush=self.durable)
+        plan.objects.clear()
 
     def take(self, ours: str, lock: str) -> None:
         """Take a lock of Git's as a second name of ``ours``; wait while somebody else holds it."""
-        wait, end = 0.001, time.monotonic() + PATIENCE
-        while True:
+        for last in tries(PATIENCE):
             try:
                 disk.link(ours, lock)
                 return
             except FileExistsError:
-                if time.monotonic() > end:
+                if last:
                     raise StoreError(
                         f"Another git process holds {lock}. Let it finish; "
                         "if none is running, delete that file."
                     ) from None
             except FileNotFoundError:  # ``git pack-refs`` removes folders of refs that are empty
-                if time.monotonic() > end or not os.path.exists(ours):
+                if last or not os.path.exists(ours):
                     raise
                 disk.mkdir(os.path.dirname(lock))
-            time.sleep(wait)
-            wait = min(wait * 2, 0.05)
-
-    def _put(self, plan: _Plan) -> None:
-        """Exchange each file with what is there; what comes out is kept until the end."""
-        for number, (path, put) in enumerate(plan.puts.items()):
-            if put.how != "write":
-                continue
-            target = f"{self.root}/{path}"
-            plan.placed.append(path)
-            if path not in plan.ready:  # it goes
-                spare = f"{self.tmp}/{plan.id}.{number}.was"
-                try:
-                    disk.rename(target, spare)
-                except FileNotFoundError:
-                    continue
-                plan.ready[path] = spare
-            elif not os.path.lexists(target):
-                disk.mkdir(os.path.dirname(target))
-                try:
-                    disk.link(plan.ready[path], target)
-                except FileExistsError:  # somebody made it just now
-                    plan.ready[path] = exchange(plan.ready[path], target)
-                else:  # at once, since it changes the state of the file that the index notes
-                    disk.unlink(plan.ready.pop(path))
-            else:
-                plan.ready[path] = exchange(plan.ready[path], target)
 
     def _patch(self, plan: _Plan) -> None:
         """The index's entries of these paths, from the files as they are now."""
@@ -371,10 +333,7 @@ class Pipeline:
                 raise ConflictError(path)
             entries[name] = None
             if put.blob:
-                stat = put.stat if put.how == "take" else plain_file(f"{self.root}/{path}")
-                laid = plan.stats.get(path)
-                if laid and stat and _saved_again(laid, stat):
-                    stat = None
+                stat = put.stat if put.how == "take" else plan.laid.stat(path)
                 entries[name] = (bytes.fromhex(put.blob.oid), stat_bytes(stat, put.blob.mode))
         self.index.change(entries, plan.surgery.folders)
         disk.fill(f"{self.tmp}/{plan.id}.index", self.index.image(), settle=self.durable)
@@ -453,51 +412,10 @@ class Pipeline:
                     disk.flush_all(self.root)
                 self.journal.begin(facts["commit"], flush=self.durable)
 
-    def _late(self, plan: _Plan) -> tuple[str, ...]:
-        """Files that came out of the exchange as another than was seen: put back where they were.
-
-        Somebody saved a file in the moment of the commit. Theirs is the later version: it stands in
-        the work tree again, on top of the commit, and is adopted as any hand edit.
-        """
-        late = []
-        for path, spare in plan.ready.items():
-            known = [plan.puts[path].was, plan.puts[path].blob]
-            place = spare
-            while self.is_late(place, *known):
-                odd = not plain_file(place)
-                known += [] if odd else [Blob(blob_id(read(place)[0]))]
-                place = self.put_back(path, place)  # which can push out a still later save
-                late.append(path)
-                if odd:
-                    break
-        return tuple(dict.fromkeys(late))
-
-    def is_late(self, spare: str, *known: Blob | None) -> bool:
-        """Whether what came out of an exchange is neither of the versions that are known."""
-        if not os.path.lexists(spare):
-            return False
-        if not plain_file(spare):
-            return True
-        return blob_id(read(spare)[0]) not in {blob.oid for blob in known if blob}
-
-    def put_back(self, path: str, spare: str) -> str:
-        """Put what stood in the work tree before there again; where what stood there now is."""
-        target = f"{self.root}/{path}"
-        if os.path.lexists(target):
-            return exchange(spare, target)
-        disk.mkdir(os.path.dirname(target))
-        disk.rename(spare, target)
-        return spare
-
     def _give_up(self, plan: _Plan) -> None:
         """Leave everything as it was found: files, locks, and no intent in the journal."""
         self.index.forget()
-        for path in reversed(plan.placed):
-            target, spare = f"{self.root}/{path}", plan.ready.get(path)
-            if (spare is None or same_file(spare, target)) and self._ours(plan, path):
-                disk.unlink(target)  # it was new
-            elif spare and os.path.lexists(spare) and self._ours(plan, path):
-                self.put_back(path, spare)
+        plan.laid.back()
         if plan.touches_index and same_file(f"{self.tmp}/{plan.id}.index", self.lock):
             disk.unlink(self.lock)
         if plan.untidy:
@@ -506,13 +424,6 @@ class Pipeline:
                     disk.unlink(lock)
         self.journal.take_back(plan.id, flush=self.durable)
         self.clear(plan.id)
-
-    def _ours(self, plan: _Plan, path: str) -> bool:
-        """Whether our version stands in the work tree, and not one that was saved since."""
-        target, put = f"{self.root}/{path}", plan.puts[path]
-        if put.data is None:
-            return not os.path.lexists(target)
-        return os.path.isfile(target) and read(target)[0] == put.data
 
     def clear(self, ident: str) -> None:
         """Remove what was laid ready for a commit; with "" for any."""
@@ -562,52 +473,43 @@ class Pipeline:
             disk.unlink(ours)
 
 
-def exchange(spare: str, target: str) -> str:
-    """Put ``spare`` in the place of ``target``; the answer is where the old file is now."""
-    try:
-        disk.swap(spare, target)
-        return spare
-    except OSError as error:
-        if error.errno != errno.ENOTSUP:
-            raise
-    disk.link(target, f"{spare}.was")
-    disk.rename(spare, target)
-    return f"{spare}.was"
+def refused(error: OSError, root: str) -> StoreError:
+    """What a person is told when the disk refused a step, and everything is as it was."""
+    what = error.filename2 or error.filename or root
+    if error.errno == errno.EXDEV:
+        return StoreError(
+            f"{what} is not on the file system of {root}/.git, so no file can be exchanged in one "
+            "step. Nothing was changed; keep the work tree and .git on one file system."
+        )
+    return StoreError(
+        f"{what} cannot be written: {error.strerror or error}. Nothing was changed; make room or "
+        "mend the permissions, and try again."
+    )
 
 
-def read(path: str) -> tuple[bytes, os.stat_result]:
-    """A file's bytes, and its state before they were read: if it changes now, that is seen."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # see layout.read_plain
-    with open(os.open(path, flags), "rb") as file:
-        stat = os.fstat(file.fileno())
-        return file.read(), stat
-
-
-def plain_file(path: str) -> os.stat_result | None:
-    """The state of a plain file; None where there is none."""
-    try:
-        stat = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return stat if kinds.S_ISREG(stat.st_mode) else None
-
-
-def same_file(one: str, other: str) -> bool:
-    """Whether two names are of one file."""
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
-
-
-def _saved_again(laid: os.stat_result, now: os.stat_result) -> bool:
-    return (laid.st_mtime_ns, laid.st_size) != (now.st_mtime_ns, now.st_size)
-
-
-def facts_of(puts: Mapping[str, Put]) -> list[object]:
-    """What the journal keeps of the paths: path, how, and the blobs after and before."""
+def intent(
+    ident: str,
+    head: Head,
+    commit: str | None,
+    puts: Mapping[str, Put],
+    message: str,
+    author: Person,
+    when: datetime,
+) -> Entry:
+    """What the journal says of a commit that is about to be made; None while its id is unknown."""
 
     def blob(of: Blob | None) -> list[object] | None:
         return [of.oid, of.mode] if of else None
 
-    return [[path, put.how, blob(put.blob), blob(put.was)] for path, put in puts.items()]
+    facts = {
+        "id": ident,
+        "time": time.time_ns(),
+        "ref": head.ref,
+        "parent": head.commit,
+        "commit": commit,
+        "author": [author.name, author.email],
+        "when": when.isoformat(),
+        "message": message,
+        "puts": [[path, put.how, blob(put.blob), blob(put.was)] for path, put in puts.items()],
+    }
+    return Entry("intent", facts)

@@ -90,6 +90,14 @@ class Heads:
         locks = [f"{self.git_dir}/HEAD.lock"]
         return [*locks, f"{self.place(ref)}.lock"] if ref else locks
 
+    def left(self, ref: str | None, commit: str) -> bool:
+        """Whether the reflog says that the branch was moved away from ``commit``."""
+        try:
+            log = read_plain(f"{self.common}/logs/{ref}" if ref else f"{self.git_dir}/logs/HEAD")
+        except OSError:
+            return False
+        return f"\n{commit} ".encode() in b"\n" + log
+
     def note(self, ref: str | None, old: str | None, new: str, line: str) -> None:
         """Write the move into the reflogs, where the repository keeps any."""
         entry = f"{old or NOTHING} {new} {line}\n".encode(errors="replace")

@@ -79,7 +79,7 @@ class Journal:
             self._size = -1
             os.ftruncate(fd, size)  # an entry is whole or not there
             raise
-        self._size, self._last = size + len(whole), entry
+        self._size, self._last = size + len(whole), replace(entry, objects=())
         if flush:
             disk.flush(fd)
 
@@ -96,7 +96,7 @@ class Journal:
                 disk.flush(fd)
 
     def last(self) -> Entry | None:
-        """The newest entry, or None where there is none or it is torn."""
+        """The newest entry, perhaps without its objects; None where there is none or it is torn."""
         try:
             size = os.stat(self.path).st_size
         except OSError:

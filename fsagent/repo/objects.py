@@ -34,16 +34,16 @@ def encode(kind: bytes, data: bytes) -> Object:
     return Object(hashlib.sha1(whole, usedforsecurity=False).digest(), zlib.compress(whole, 1))
 
 
-def object_id(kind: bytes, data: bytes) -> bytes:
+def object_id(kind: bytes, data: bytes, algorithm: str = "sha1") -> bytes:
     """The id of an object of ``kind`` with this content."""
-    whole = hashlib.sha1(b"%s %d\0" % (kind, len(data)), usedforsecurity=False)
+    whole = hashlib.new(algorithm, b"%s %d\0" % (kind, len(data)), usedforsecurity=False)
     whole.update(data)
     return whole.digest()
 
 
-def blob_id(data: bytes) -> str:
-    """The id that ``data`` has as a blob."""
-    return object_id(b"blob", data).hex()
+def blob_id(data: bytes, algorithm: str = "sha1") -> str:
+    """The id that ``data`` has as a blob; ``algorithm`` is the repository's, sha1 or sha256."""
+    return object_id(b"blob", data, algorithm).hex()
 
 
 def _unpacked(packed: bytes) -> bytes:

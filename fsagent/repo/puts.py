@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from fsagent.repo.objects import Object, encode
+from fsagent.repo.objects import Object, blob_id, encode
 
 if TYPE_CHECKING:
     import os
@@ -17,6 +17,10 @@ class Blob:
 
     oid: str
     mode: int = 0o100644
+
+    def holds(self, data: bytes) -> bool:
+        """Whether these are its bytes."""
+        return blob_id(data, "sha1" if len(self.oid) == 40 else "sha256") == self.oid
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class State:
             return data is None and self.work is None
         if self.data is not None:
             return self.data == data
-        return encode(b"blob", data).oid.hex() == self.work.oid
+        return self.work.holds(data)
 
     def put(self) -> Put:
         """A commit of what stands in the work tree."""

@@ -23,16 +23,20 @@ from typing import Any, Protocol
 
 from fsagent.records import Person
 from fsagent.repo import disk
-from fsagent.repo.commit import Pipeline, plain_file, read, same_file
+from fsagent.repo.commit import Pipeline
 from fsagent.repo.gitindex import UnfitIndexError
 from fsagent.repo.heads import UnfitHeadError
 from fsagent.repo.journal import Entry, boot
-from fsagent.repo.objects import blob_id
 from fsagent.repo.puts import Blob, Made, Put, State
+from fsagent.repo.worktree import Laid, plain_file, read, same_file
 
 
 class Repository(Protocol):
     """What recovery asks of a repository."""
+
+    @property
+    def fast(self) -> bool:
+        """Whether its files are of the kind that this program writes."""
 
     def head(self) -> str | None:
         """The commit that HEAD names."""
@@ -47,6 +51,9 @@ class Repository(Protocol):
         self, puts: Mapping[str, Put], message: str, author: Person, when: datetime, ident: str
     ) -> Made:
         """Make a commit."""
+
+    def restage(self, states: Mapping[str, State]) -> None:
+        """Let the index say for these paths what the work tree and HEAD hold."""
 
     def descends(self, old: str, new: str) -> bool:
         """Whether the commit ``new`` is ``old`` or comes after it."""
@@ -139,9 +146,10 @@ class Recovery:
                 states[path].head != put.blob for path, put in puts.items()
             ):
                 commit = self._again(entry, puts, states)
-        else:
-            self.restage(puts)
-        self._keep_late(facts["id"], puts)
+        self.restage(puts)
+        laid = Laid(self.pipeline.root, self.pipeline.tmp, facts["id"], puts)
+        for path in laid.late():
+            self.told.append(f"put back {path} as somebody had saved it")
         commit = commit or _acknowledged(journal.entries())
         journal.append(Entry("done", {"id": facts["id"], "commit": commit}), flush=False)
 
@@ -167,15 +175,6 @@ class Recovery:
         self.told.append(f"finished the commit '{subject[:60]}'")
         return done.commit
 
-    def _keep_late(self, ident: str, puts: Mapping[str, Put]) -> None:
-        """A file that came out of an exchange as another than was seen goes back in its place."""
-        for number, (path, put) in enumerate(puts.items()):
-            for spare in (f"{number}", f"{number}.was"):
-                place = f"{self.pipeline.tmp}/{ident}.{spare}"
-                if put.how == "write" and self.pipeline.is_late(place, put.was, put.blob):
-                    self.pipeline.put_back(path, place)
-                    self.told.append(f"put back {path} as somebody had saved it")
-
     def restage(self, puts: Mapping[str, Put]) -> None:
         """Bring index entries that were left behind to HEAD's, where the file is HEAD's too."""
         states = self.repo.compare(puts)
@@ -185,7 +184,7 @@ class Recovery:
             if state.work == state.head != state.staged and state.staged == puts[path].was
         }
         if behind:
-            self.pipeline.restage(behind)
+            self.repo.restage(behind)
 
     # ── a power cut ───────────────────────────────────────────────────────────────────────────
 
@@ -222,6 +221,7 @@ class Recovery:
             stale = (
                 head.ref == ref
                 and head.commit != commit
+                and not heads.left(ref, commit)
                 and os.stat(place).st_mtime_ns < last.data["time"]
                 and (head.commit is None or self.repo.descends(head.commit, commit))
             )
@@ -240,6 +240,8 @@ class Recovery:
 
     def _mend_index(self) -> None:
         """An index that was not on the disk is made anew from HEAD; what was staged is lost."""
+        if not self.repo.fast:
+            return
         try:
             self.pipeline.index.load()
         except UnfitIndexError as error:
@@ -251,12 +253,12 @@ class Recovery:
     def _mend_files(self, intents: list[Entry]) -> None:
         """Files that are older than what was acknowledged, or empty, get their last version."""
         latest: dict[str, tuple[Put, int]] = {}
-        older: dict[str, set[str | None]] = {}
+        older: dict[str, list[Blob]] = {}
         for entry in intents:
             for path, put in _puts(entry.data).items():
                 if put.how != "staged":
                     latest[path] = (put, entry.data["time"])
-                    older.setdefault(path, set()).add(put.was.oid if put.was else None)
+                    older.setdefault(path, []).extend([put.was] if put.was else [])
         states = self.repo.compare(latest)
         for path, (put, when) in latest.items():
             state = states[path]
@@ -281,12 +283,12 @@ class Recovery:
         self.restage({path: put for path, (put, _) in latest.items()})
 
 
-def _damaged(target: str, data: bytes | None, older: set[str | None]) -> bool:
+def _damaged(target: str, data: bytes | None, older: list[Blob]) -> bool:
     """Whether a file is one that a power cut left: an older version, empty, or only its start."""
     if not os.path.exists(target):
         return data is not None
     now = read(target)[0]
-    if blob_id(now) in older or not now.strip(b"\0"):
+    if any(blob.holds(now) for blob in older) or not now.strip(b"\0"):
         return True
     return data is not None and data.startswith(now.rstrip(b"\0"))
 

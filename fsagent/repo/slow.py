@@ -4,27 +4,42 @@ Taken where objects are named by SHA-256, refs lie in a reftable, the index is s
 version 4, or the repository is shared by a group. ``git commit --only`` commits the named paths
 from the work tree and leaves everything else that is staged as it was
 (git-scm.com/docs/git-commit). Hooks, signing and filters take no part here either.
+
+The steps are those of ``commit``, with Git in the place of some: it works on an index of its own,
+while we hold Git's lock as a second name of a file of ours, so that a kill leaves no lock but one
+that is proved to be ours.
+
+    intend    one entry in the journal; the commit's id is not known yet
+    lock      index.lock; if somebody committed one of the paths meanwhile, look again
+    put       each file exchanged with the one that is there
+    commit    by ``git commit --only``, on a second name of the index
+    publish   that index in the place of the old one
+    done      a word in the journal; what was laid ready is cleared away
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from fsagent.errors import StoreError
+from fsagent.locks import tries
 from fsagent.repo import disk
-from fsagent.repo.commit import exchange, plain_file, read
-from fsagent.repo.gitindex import git_mode
-from fsagent.repo.puts import Blob, ConflictError, Made, Put, State
+from fsagent.repo.commit import PATIENCE, Pipeline, intent, refused
+from fsagent.repo.heads import Head
+from fsagent.repo.journal import Entry
+from fsagent.repo.objects import blob_id
+from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
 from fsagent.repo.run import GitFailed
+from fsagent.repo.worktree import Laid, plain_file, read, same_file
 
 if TYPE_CHECKING:
     from fsagent.records import Person
-
-PATIENCE = 3.0
 
 
 class Git(Protocol):
@@ -37,21 +52,30 @@ class Git(Protocol):
 
 
 class Slow:
-    """Commits through processes of git. The same two questions as ``Pipeline`` answers."""
+    """Commits through processes of git. The same questions as ``Pipeline`` answers.
 
-    def __init__(self, root: str, tmp: str, git: Git, durable: bool) -> None:
-        self.root = root
-        self.tmp = tmp
+    Args:
+        pipeline: The repository's other way, for what both share: the journal, the locks.
+        git: Runs git in it.
+    """
+
+    def __init__(self, pipeline: Pipeline, git: Git) -> None:
+        self.root = pipeline.root
+        self.tmp = pipeline.tmp
+        self.pipeline = pipeline
         self.git = git
-        self.durable = durable
+
+    @cached_property
+    def _algorithm(self) -> str:
+        """What names objects here: sha1 or sha256."""
+        return self.git("rev-parse", "--show-object-format").decode().strip()
+
+    # ── looking ───────────────────────────────────────────────────────────────────────────────
 
     def compare(self, paths: Iterable[str]) -> dict[str, State]:
         """HEAD, index and work tree of these paths."""
         wanted = list(paths)
-        try:
-            heads = self._listed("ls-tree", "-z", "--full-tree", "HEAD", "--", *wanted)
-        except GitFailed:  # no commit yet
-            heads = {}
+        heads = self._in_head(wanted)
         staged = self._listed("ls-files", "-s", "-z", "--", *wanted)
         found = {}
         for path in wanted:
@@ -59,10 +83,16 @@ class Slow:
             stat = plain_file(f"{self.root}/{path}")
             if stat:
                 data, stat = read(f"{self.root}/{path}")
-                oid = self.git("hash-object", "--stdin", "--no-filters", stdin=data)
-                work = Blob(oid.decode().strip(), git_mode(stat))
+                mode = self.pipeline.mode(stat, staged.get(path))
+                work = Blob(blob_id(data, self._algorithm), mode)
             found[path] = State(heads.get(path), staged.get(path), work, data, stat)
         return found
+
+    def _in_head(self, paths: Iterable[str]) -> dict[str, Blob]:
+        try:
+            return self._listed("ls-tree", "-z", "--full-tree", "HEAD", "--", *paths)
+        except GitFailed:  # no commit yet
+            return {}
 
     def _listed(self, *args: str) -> dict[str, Blob]:
         """What ``ls-tree`` or ``ls-files -s`` lists, by path."""
@@ -77,8 +107,22 @@ class Slow:
                 found[os.fsdecode(path)] = Blob(oid, int(mode, 8))
         return found
 
+    def _head(self) -> str | None:
+        try:
+            return self.git("rev-parse", "--verify", "-q", "HEAD").decode().strip()
+        except GitFailed:  # no commit yet
+            return None
+
+    # ── the commit ────────────────────────────────────────────────────────────────────────────
+
     def commit(
-        self, puts: Mapping[str, Put], message: str, author: Person, when: datetime, ident: str
+        self,
+        puts: Mapping[str, Put],
+        message: str,
+        author: Person,
+        when: datetime,
+        ident: str,
+        seen: Mapping[str, Blob | None] | None = None,
     ) -> Made:
         """Commit exactly ``puts`` on top of HEAD; see ``Pipeline.commit``."""
         who = {
@@ -87,122 +131,121 @@ class Slow:
             "GIT_AUTHOR_DATE": f"@{int(when.timestamp())} +0000",
             "GIT_COMMITTER_DATE": f"@{int(when.timestamp())} +0000",
         }
-        if all(put.how == "staged" for put in puts.values()):
-            self._commit_staged(puts, message, who, ident)
-            return Made(self._head())
         disk.mkdir(self.tmp)
-        out: dict[str, str] = {}
+        puts = {path: self._stored(put) for path, put in puts.items()}
+        before, laid = self._head(), Laid(self.root, self.tmp, ident, puts)
         try:
-            for number, (path, put) in enumerate(puts.items()):
-                if put.how == "write":
-                    self._put(path, put, f"{self.tmp}/{ident}.{number}", out)
-            self._commit_only(list(puts), message, who)
+            if all(put.how == "staged" for put in puts.values()):
+                self._commit_staged(puts, message, who, ident)
+            else:
+                laid.lay(settle=self.pipeline.durable)
+                disk.write(f"{self.tmp}/{ident}.index", [], 0o666)
+                head = Head(None, before)
+                entry = intent(ident, head, None, puts, message, author, when)
+                self.pipeline.journal.append(entry, flush=self.pipeline.durable)
+                self.pipeline.take(f"{self.tmp}/{ident}.index", self.pipeline.lock)
+                if seen is not None and self._in_head(puts) != {p: b for p, b in seen.items() if b}:
+                    raise MovedError
+                laid.put()
+                self._commit_only(puts, message, who, ident)
         except BaseException as error:
-            for path, spare in out.items():
-                self._back(path, spare)
+            # Ctrl-C reaches git as well, and can come after its last word: only HEAD says.
+            if self._stands(before, puts):
+                self._finish(ident, laid)
+            else:
+                self._give_up(ident, laid)
             if isinstance(error, OSError):
-                raise StoreError(
-                    f"{error.filename or self.root} cannot be written: {error.strerror}. "
-                    "Nothing was changed."
-                ) from error
+                raise refused(error, self.root) from error
             raise
-        late = tuple(path for path, spare in out.items() if self._late(path, puts[path], spare))
-        return Made(self._head(), late)
+        return self._finish(ident, laid)
 
-    def _head(self) -> str:
-        return self.git("rev-parse", "HEAD").decode().strip()
+    def _stored(self, put: Put) -> Put:
+        """The same with its blob in the repository, under the name that it has there."""
+        if put.data is None or put.blob is None:
+            return put
+        oid = self._git("hash-object", "-w", "--stdin", "--no-filters", stdin=put.data)
+        return replace(put, blob=Blob(oid.decode().strip(), put.blob.mode), made=None)
 
-    def _put(self, path: str, put: Put, spare: str, out: dict[str, str]) -> None:
-        target = f"{self.root}/{path}"
-        old = plain_file(target)
-        if put.data is None:
-            if old:
-                disk.rename(target, spare)
-                out[path] = spare
-            return
-        disk.write(spare, [put.data], old.st_mode & 0o777 if old else 0o666, settle=self.durable)
-        disk.mkdir(os.path.dirname(target))
-        if old:
-            out[path] = exchange(spare, target)
-        else:
-            disk.rename(spare, target)
-            out[path] = spare
+    def _git(self, *args: str, stdin: bytes = b"", more: Mapping[str, str] | None = None) -> bytes:
+        """Run a command that writes, again while somebody else holds one of Git's locks."""
+        sync = ("-c", "core.fsync=all") if self.pipeline.durable else ()
+        for last in tries(PATIENCE):
+            try:
+                return self.git(*sync, *args, stdin=stdin, more=more)
+            except GitFailed as error:
+                if last or ".lock" not in error.text:
+                    said = " ".join(error.text.split())[:200]
+                    raise StoreError(f"Git refused: {said}") from error
+        raise AssertionError("the last of the tries returns or raises")
 
-    def _back(self, path: str, spare: str) -> None:
-        target = f"{self.root}/{path}"
-        if not os.path.exists(spare):
-            disk.unlink(target)
-        elif os.path.exists(target):
-            exchange(spare, target)
-            disk.unlink(spare)
-        else:
-            disk.rename(spare, target)
-
-    def _late(self, path: str, put: Put, spare: str) -> bool:
-        """Whether somebody saved the file in this moment; then theirs stands again."""
-        if not os.path.exists(spare):
-            return False
-        oid = self.git("hash-object", "--stdin", "--no-filters", stdin=read(spare)[0])
-        late = oid.decode().strip() not in {b.oid for b in (put.was, put.blob) if b}
-        if late:
-            self._back(path, spare)
-        disk.unlink(spare)
-        return late
-
-    def _commit_only(self, paths: list[str], message: str, who: Mapping[str, str]) -> None:
-        here = [path for path in paths if plain_file(f"{self.root}/{path}")]
-        known = self._listed("ls-files", "-s", "-z", "--", *paths)
-        gone = [path for path in paths if path not in here and path in known]
+    def _commit_only(
+        self, puts: Mapping[str, Put], message: str, who: Mapping[str, str], ident: str
+    ) -> None:
+        """Commit the paths from the work tree, on an index of our own, which then is Git's."""
+        index, work = self.pipeline.index.path, f"{self.tmp}/{ident}.work"
+        with contextlib.suppress(FileNotFoundError):
+            disk.link(index, work)  # git never changes an index in place
+        mine = {"GIT_INDEX_FILE": work}
+        here = [path for path in puts if plain_file(f"{self.root}/{path}")]
+        known = self._listed("ls-files", "-s", "-z", "--", *puts)
+        gone = [path for path in puts if path not in here and path in known]
         if here:
-            self.patiently("add", "-f", "--sparse", "--", *here)
-        sync = ("-c", "core.fsync=all") if self.durable else ()
-        self.patiently(
-            *sync,
+            self._git("add", "-f", "--sparse", "--", *here, more=mine)
+        self._git(
             *("commit", "-q", "--only", "--no-verify", "--no-gpg-sign", "--allow-empty"),
             *("--no-post-rewrite", "--cleanup=verbatim", "-F", "-", "--", *here, *gone),
             stdin=message.encode(errors="replace"),
-            more=who,
+            more={**who, **mine},
         )
 
     def _commit_staged(
         self, puts: Mapping[str, Put], message: str, who: Mapping[str, str], ident: str
     ) -> None:
         """Commit blobs that are neither in the work tree nor left in the index, as from HEAD."""
-        disk.mkdir(self.tmp)
-        more = {**who, "GIT_INDEX_FILE": f"{self.tmp}/{ident}.index"}
-        try:
-            try:
-                self.git("read-tree", "HEAD", more=more)
-            except GitFailed:  # no commit yet
-                self.git("read-tree", "--empty", more=more)
-            for path, put in puts.items():
-                if put.blob:
-                    entry = f"{put.blob.mode:o},{put.blob.oid},{path}"
-                    self.git("update-index", "--add", "--replace", "--cacheinfo", entry, more=more)
-                else:
-                    self.git("update-index", "--force-remove", "--", path, more=more)
-            self.patiently(
-                *("commit", "-q", "--no-verify", "--no-gpg-sign", "--allow-empty"),
-                *("--cleanup=verbatim", "-F", "-"),
-                stdin=message.encode(errors="replace"),
-                more=more,
-            )
-        finally:
-            disk.unlink(f"{self.tmp}/{ident}.index")
+        more = {**who, "GIT_INDEX_FILE": f"{self.tmp}/{ident}.staged"}
+        self.git("read-tree", "HEAD" if self._head() else "--empty", more=more)
+        for path, put in puts.items():
+            if put.blob:
+                entry = f"{put.blob.mode:o},{put.blob.oid},{path}"
+                self._git("update-index", "--add", "--replace", "--cacheinfo", entry, more=more)
+            else:
+                self._git("update-index", "--force-remove", "--", path, more=more)
+        self._git(
+            *("commit", "-q", "--no-verify", "--no-gpg-sign", "--allow-empty"),
+            *("--cleanup=verbatim", "-F", "-"),
+            stdin=message.encode(errors="replace"),
+            more=more,
+        )
 
-    def patiently(
-        self, *args: str, stdin: bytes = b"", more: Mapping[str, str] | None = None
-    ) -> None:
-        """Run a command, again while somebody else holds one of Git's locks, for three seconds."""
-        wait, end = 0.001, time.monotonic() + PATIENCE
-        while True:
-            try:
-                self.git(*args, stdin=stdin, more=more)
-                return
-            except GitFailed as error:
-                if ".lock" not in error.text or time.monotonic() > end:
-                    raise StoreError(
-                        f"Git refused: {' '.join(error.text.split())[:200]}"
-                    ) from error
-            time.sleep(wait)
-            wait = min(wait * 2, 0.05)
+    def _stands(self, before: str | None, puts: Mapping[str, Put]) -> bool:
+        """Whether HEAD has moved to a commit that holds all of this."""
+        with contextlib.suppress(StoreError):
+            blobs = {path: put.blob for path, put in puts.items() if put.blob}
+            return self._head() != before and self._in_head(puts) == blobs
+        return False
+
+    def _finish(self, ident: str, laid: Laid) -> Made:
+        """The commit is in the history; what is left can be done at any time."""
+        commit, journal = self._head() or "", self.pipeline.journal
+        with contextlib.suppress(FileNotFoundError):  # there is none after a commit of "staged"
+            disk.rename(f"{self.tmp}/{ident}.work", self.pipeline.index.path)
+        self._unlock(ident)
+        late = laid.late()
+        journal.append(Entry("done", {"id": ident, "commit": commit}), flush=False)
+        self.pipeline.clear(ident)
+        return Made(commit, late)
+
+    def _give_up(self, ident: str, laid: Laid) -> None:
+        """Leave everything as it was found: files, locks, and no intent in the journal."""
+        laid.back()
+        self._unlock(ident)
+        self.pipeline.journal.take_back(ident, flush=self.pipeline.durable)
+        self.pipeline.clear(ident)
+
+    def _unlock(self, ident: str) -> None:
+        if same_file(f"{self.tmp}/{ident}.index", self.pipeline.lock):
+            disk.unlink(self.pipeline.lock)
+
+    def restage(self, states: Mapping[str, State]) -> None:
+        """Let the index say for these paths what HEAD holds."""
+        self._git("reset", "-q", "HEAD", "--", *states)

@@ -1,0 +1,185 @@
+"""The files of one commit in the work tree: laid ready beside, exchanged, put back when need be.
+
+A file is never written over. The new one and the one that stands there change places, so that a
+version which somebody saved in that very moment comes out, is looked at, and can go back. All that
+is laid ready has the commit's name and lies below .git/fsagent/tmp: what is where can be told from
+the names alone, also by a program that comes after a kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import operator
+import os
+import stat as kinds
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from fsagent.repo import disk
+from fsagent.repo.puts import Put
+
+
+class Laid:
+    """The files that the commit ``ident`` writes.
+
+    Args:
+        root: The work tree.
+        tmp: The folder for what is laid ready, on the same file system.
+        ident: The commit's name.
+        puts: What becomes of each path; only those that are to be written count here.
+    """
+
+    def __init__(self, root: str, tmp: str, ident: str, puts: Mapping[str, Put]) -> None:
+        self.root = root
+        self._spare = {path: f"{tmp}/{ident}.{number}" for number, path in enumerate(puts)}
+        self._puts = {path: put for path, put in puts.items() if put.how == "write"}
+        self._stats: dict[str, os.stat_result] = {}
+        self._begun: list[str] = []
+
+    def lay(self, *, settle: bool) -> None:
+        """Write each file's new bytes beside it.
+
+        With ``settle`` they are on the disk with the journal's flush, so that a power cut leaves
+        each file old or new: a file that is moved into place before its bytes are there would be
+        empty then.
+        """
+        for path, put in self._puts.items():
+            if put.data is not None:
+                spare = self._spare[path]
+                old = plain_file(f"{self.root}/{path}")
+                mode = kinds.S_IMODE(old.st_mode) if old else 0o666
+                self._stats[path] = disk.write(spare, [put.data], mode, settle=settle)
+                if old and kinds.S_IMODE(self._stats[path].st_mode) != mode:
+                    os.chmod(spare, mode)  # what the umask took away
+
+    def put(self) -> None:
+        """Let each new file and the one that stands in its place change places."""
+        for path, put in self._puts.items():
+            target, spare = f"{self.root}/{path}", self._spare[path]
+            self._begun.append(path)
+            if put.data is None:
+                with contextlib.suppress(FileNotFoundError):
+                    disk.rename(target, f"{spare}.was")
+            elif os.path.lexists(target):
+                exchange(spare, target)
+            else:
+                disk.mkdir(os.path.dirname(target))
+                try:
+                    disk.link(spare, target)
+                except FileExistsError:  # somebody made it just now
+                    exchange(spare, target)
+                else:  # at once, since it changes the state of the file, which the index notes
+                    disk.unlink(spare)
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """The state of the file that was written; None if it has been saved again since."""
+        now, laid = plain_file(f"{self.root}/{path}"), self._stats.get(path)
+        if now and laid and (laid.st_mtime_ns, laid.st_size) != (now.st_mtime_ns, now.st_size):
+            return None
+        return now
+
+    def late(self) -> tuple[str, ...]:
+        """The paths whose file somebody saved in the moment of the commit.
+
+        Theirs is the later version: it stands in the work tree again, on top of the commit, and is
+        adopted as any hand edit.
+        """
+        return tuple(path for path, put in self._puts.items() if self._give_way(path, put))
+
+    def _give_way(self, path: str, put: Put) -> bool:
+        known: list[Callable[[bytes], bool]] = [blob.holds for blob in (put.was, put.blob) if blob]
+        late = False
+        for place in self._out(path):
+            while os.path.lexists(place):
+                data = _bytes(place)
+                if data is not None and any(holds(data) for holds in known):
+                    break
+                late = True
+                place = self._put_back(path, place)  # which can push out a still later save
+                if data is None:
+                    break
+                known.append(partial(operator.eq, data))
+        return late
+
+    def back(self) -> None:
+        """Put everything back as it was before ``put``."""
+        for path in reversed(self._begun):
+            target = f"{self.root}/{path}"
+            if not self._ours(path):
+                continue
+            spare = next((place for place in self._out(path) if os.path.lexists(place)), None)
+            if spare is None or same_file(spare, target):
+                disk.unlink(target)  # it was new
+            else:
+                self._put_back(path, spare)
+
+    def _out(self, path: str) -> tuple[str, str]:
+        """Where the file is that stood in the work tree before; see ``exchange``."""
+        return f"{self._spare[path]}.was", self._spare[path]
+
+    def _put_back(self, path: str, spare: str) -> str:
+        """Put a file in its place again; the answer is where the one is that stood there now."""
+        target = f"{self.root}/{path}"
+        if os.path.lexists(target):
+            return exchange(spare, target)
+        disk.mkdir(os.path.dirname(target))
+        disk.rename(spare, target)
+        return spare
+
+    def _ours(self, path: str) -> bool:
+        """Whether our version stands in the work tree, and not one that was saved since."""
+        target, data = f"{self.root}/{path}", self._puts[path].data
+        return not os.path.lexists(target) if data is None else _bytes(target) == data
+
+
+def exchange(spare: str, target: str) -> str:
+    """Put ``spare`` in the place of ``target``; the answer is where the old file is now."""
+    try:
+        disk.swap(spare, target)
+        return spare
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+    disk.link(target, f"{spare}.was")
+    disk.rename(spare, target)
+    return f"{spare}.was"
+
+
+def read(path: str) -> tuple[bytes, os.stat_result]:
+    """A plain file's bytes, and its state before they were read: if it changes now, that is seen.
+
+    Raises:
+        OSError: it cannot be read, or is another kind of file by now.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # see layout.read_plain
+    with open(os.open(path, flags), "rb") as file:
+        stat = os.fstat(file.fileno())
+        if not kinds.S_ISREG(stat.st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file", path)
+        return file.read(), stat
+
+
+def _bytes(path: str) -> bytes | None:
+    """A file's bytes; None where it is no plain file, or cannot be read."""
+    try:
+        return read(path)[0]
+    except OSError:
+        return None
+
+
+def plain_file(path: str) -> os.stat_result | None:
+    """The state of a plain file; None where there is none."""
+    try:
+        stat = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return stat if kinds.S_ISREG(stat.st_mode) else None
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two names are of one file."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
