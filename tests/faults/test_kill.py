@@ -19,6 +19,11 @@ Record = Callable[[str, object], None]
 # ── at random times ───────────────────────────────────────────────────────────────────────────
 
 
+def only_git_writes(root: Path) -> None:
+    """Give the repository an index that fsagent leaves to git."""
+    git(root, "update-index", "--index-version", "4")
+
+
 def random_kills(
     report: Report, root: Path, trials: int, dice: random.Random, slow_way: bool = False
 ) -> None:
@@ -27,8 +32,8 @@ def random_kills(
         for trial in range(trials):
             if trial % 20 == 0:
                 scene = Scene.make(root)
-                if slow_way:  # an index that only git itself may write
-                    git(root, "update-index", "--index-version", "4")
+                if slow_way:
+                    only_git_writes(root)
             else:
                 scene.again(f"trial-{trial}")
             child = children.start("loop", root, scene.acks, name=f"w{trial}")
@@ -62,8 +67,10 @@ def test_a_thousand_kills(tmp_path: Path, record_property: Record, way: str) -> 
 class Trials:
     """Trials with changes of one kind, each in a fresh copy of its scene."""
 
-    def __init__(self, children: Children, kind: str, root: Path) -> None:
-        self.children, self.kind, self.root = children, kind, root
+    def __init__(
+        self, children: Children, kind: str, root: Path, *, slow_way: bool = False
+    ) -> None:
+        self.children, self.kind, self.root, self.slow_way = children, kind, root, slow_way
         self.scene = Scene(root)
 
     def run(self, **job: object) -> int:
@@ -73,6 +80,8 @@ class Trials:
             self.scene.acks.unlink(missing_ok=True)
             return self.children.run("makes", self.root, self.scene.acks, **job)
         self.scene = Scene.make(self.root, self.kind)
+        if self.slow_way:
+            only_git_writes(self.root)
         return self.children.run("one", self.root, self.scene.acks, kind=self.kind, **job)
 
     def reopen(self, **job: object) -> int:
@@ -186,6 +195,17 @@ def test_recovery_is_killed(tmp_path: Path, children: Children) -> None:
             assert trials.run(at="fill") == -9
             trials.reopen(at=again)
             trials.judge(report, f"at fill, and step {again} of opening")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "first"])
+def test_every_step_of_the_slow_way(
+    tmp_path: Path, children: Children, kind: str, record_property: Record
+) -> None:
+    pytest.importorskip("fsagent.repo.disk", reason="the steps of a change are not told apart yet")
+    with Report(f"kill -9 at every step of the slow way: {kind}", record_property) as report:
+        killed_at_steps(report, Trials(children, kind, tmp_path / "sarah", slow_way=True))
 
 
 @pytest.mark.slow
