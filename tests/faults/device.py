@@ -20,6 +20,7 @@ import contextlib
 import ctypes
 import os
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -38,6 +39,8 @@ _SILENT = (2, 36, 42)  # FORGET, INTERRUPT, BATCH_FORGET: no answer is expected
 _NOTHING = (18, 25, 38)  # RELEASE, FLUSH (of one descriptor, no cache), DESTROY
 _DIRECT = 1
 _ENOSYS = 38
+_NEW_NAMESPACE = 0x20000  # CLONE_NEWNS, see unshare(2)
+_PRIVATE_BELOW = 0x44000  # MS_REC | MS_PRIVATE, see mount(2)
 _ENTRY = struct.Struct("<dqI")
 _FLUSH = -1
 
@@ -49,8 +52,13 @@ def serve(place: str, image: str, log: str) -> None:
     fuse = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={fuse},rootmode=100000,user_id=0,group_id=0"
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the test, however that ends
     if libc.mount(b"disk", place.encode(), b"fuse", 6, options.encode()):
         raise OSError(ctypes.get_errno(), "no FUSE here")
+    # Out of the test's namespace of mounts: a server that ended as the last one in it would have
+    # to take away a file system whose device is itself.
+    libc.unshare(_NEW_NAMESPACE)
+    libc.mount(b"none", b"/", None, _PRIVATE_BELOW, None)
     print("mounted", flush=True)
     while True:
         try:
@@ -110,6 +118,7 @@ class Disk:
         with self._base.open("wb") as image:
             image.truncate(SIZE)
         self._file.touch()
+        private_mounts()
         options = "nodiscard,lazy_itable_init=0,lazy_journal_init=0"
         command(["mkfs.ext4", "-q", "-F", "-E", options, str(self._base)])
         server = subprocess.Popen(
@@ -125,9 +134,7 @@ class Disk:
             if server.stdout.readline() != "mounted\n":
                 pytest.skip("FUSE is not permitted here")
             stack.callback(unmount, self._file)
-            device = command(["losetup", "--find", "--show", str(self._file)]).strip()
-            stack.callback(command, ["losetup", "-d", device])
-            command(["mount", "-t", "ext4", device, str(self.place)])
+            command(["mount", "-t", "ext4", "-o", "loop", str(self._file), str(self.place)])
             stack.callback(unmount, self.place)
             yield self.place
 
@@ -167,6 +174,21 @@ class Disk:
             yield self.place
         finally:
             unmount(self.place)
+
+
+def private_mounts() -> None:
+    """Let only this process and its children see what is mounted from here on (Linux).
+
+    The kernel takes it all away when they have ended, however they ended. Skips where that is not
+    allowed.
+    """
+    try:
+        refused = ctypes.CDLL(None, use_errno=True).unshare(_NEW_NAMESPACE)
+    except AttributeError:
+        refused = True
+    if refused:
+        pytest.skip("mounting is not permitted here")
+    command(["mount", "--make-rslave", "/"])
 
 
 def command(words: list[str]) -> str:

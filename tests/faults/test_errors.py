@@ -6,13 +6,12 @@ import contextlib
 import errno
 import os
 import re
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from child import KINDS, Acks, Faults, disk, failing, line, steps, write
+from device import command, private_mounts, unmount
 from fsagent.errors import StoreError
 from fsagent.store import Store
 from scene import Children, Findings, Report, Scene, git, history, locks, some, status
@@ -145,26 +144,14 @@ def small_disk(place: Path, kind: str) -> Iterator[Path]:
         image = place.with_name("small.img")
         with image.open("wb") as file:
             file.truncate(8 << 20)
-        made = ["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(image)]
-        with contextlib.suppress(FileNotFoundError):
-            subprocess.run(made, capture_output=True)
+        command(["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(image)])
         mount = ["mount", "-o", "loop", str(image), str(place)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount here")
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted: {done.stderr.strip()}")
+    private_mounts()
+    command(mount)
     try:
         yield place
     finally:
-        for _ in range(50):  # a process that has just ended may hold it for a moment
-            if not subprocess.run(["umount", str(place)], capture_output=True).returncode:
-                break
-            time.sleep(0.1)
-        else:  # taken away nevertheless, so that nothing is left mounted
-            subprocess.run(["umount", "-l", str(place)], check=True)
-            raise AssertionError(f"something holds a file in {place}")
+        unmount(place)
 
 
 @contextlib.contextmanager

@@ -45,45 +45,40 @@ def cuts_of_a_device(
     dice = random.Random(cuts)
     disk = Disk(tmp_path / "device")
     acks = tmp_path / "acks"
-    with Children() as children:
-        with disk.recorded() as place:
-            scene = Scene.build(place / "sarah", durability=durability)
-            scene.acks = acks
-            subprocess.run(["sync", "-f", str(place)], check=True)
-            began = time.monotonic()
-            child = children.start("loop", scene.root, acks, name="w", pause=(0.02, 0.04), cut=True)
-            time.sleep(seconds)
-            child.kill()
-            child.wait()
-            ended = time.monotonic()
-        events = disk.events()
-        writes = [event.at for event in events if began < event.at < ended]
-        acked = [done["at"] for done in Said.read(acks).done.values()]
-        report.more.append(f"{len(acked)} changes in {len(writes)} writes of the disk")
-        unreadable = lost = 0
-        for number in range(cuts):
-            moment = dice.choice(dice.choice([acked, writes]))
-            kept = dice.choice([0.0, 0.5, 1.0])
-            label = f"cut {number} at {moment - began:.3f} s, {kept:.0%} of the cache kept"
-            with disk.after_cut(events, moment, dice, kept):
-                told = readable(scene.root)
-                unreadable += bool(told)
-                if told and judged:
-                    report.take(_finding(label, told))
-                part = Report(label)
-                scene.judge(
-                    part if not judged else report,
-                    label,
-                    until=moment,
-                    before="unreadable" if told else "readable",
-                )
-                lost += part.counts["lost"]
-                if not judged:
-                    report.trials += 1
-                    report.states += part.states
-        report.more.append(f"unreadable before recovery {unreadable}")
-        if not judged:
-            report.more.append(f"acknowledged and lost: {lost}")
+    with disk.recorded() as place, Children() as children:  # who sees what is mounted now
+        scene = Scene.build(place / "sarah", durability=durability)
+        scene.acks = acks
+        subprocess.run(["sync", "-f", str(place)], check=True)
+        began = time.monotonic()
+        child = children.start("loop", scene.root, acks, name="w", pause=(0.02, 0.04), cut=True)
+        time.sleep(seconds)
+        child.kill()
+        child.wait()
+        ended = time.monotonic()
+    events = disk.events()
+    writes = [event.at for event in events if began < event.at < ended]
+    acked = [done["at"] for done in Said.read(acks).done.values()]
+    report.more.append(f"{len(acked)} changes in {len(writes)} writes of the disk")
+    unreadable = lost = 0
+    for number in range(cuts):
+        moment = dice.choice(dice.choice([acked, writes]))
+        kept = dice.choice([0.0, 0.5, 1.0])
+        label = f"cut {number} at {moment - began:.3f} s, {kept:.0%} of the cache kept"
+        with disk.after_cut(events, moment, dice, kept):
+            told = readable(scene.root)
+            unreadable += bool(told)
+            if told and judged:
+                report.take(_finding(label, told))
+            part = report if judged else Report(label)
+            before = "unreadable" if told else "readable"
+            scene.judge(part, label, until=moment, before=before)
+            lost += part.counts["lost"]
+            if not judged:
+                report.trials += 1
+                report.states += part.states
+    report.more.append(f"unreadable before recovery {unreadable}")
+    if not judged:
+        report.more.append(f"acknowledged and lost: {lost}")
 
 
 def _finding(label: str, text: str) -> Findings:
