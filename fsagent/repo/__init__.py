@@ -129,12 +129,15 @@ class Repo:
         self._attributes = Attributes(self.place, self._plain, allowed=allowed)
         self._judged: tuple[Settings | None, bool] = (None, False)
         self._acknowledged: str | None = None
+        self._looked_at: str | None = None
+        """What HEAD was when it was last asked whether it holds what was acknowledged."""
         self.told: list[str] = []
         """What recovery did, a sentence for each time."""
         objects = Objects(f"{self._common}/objects", f"{self.git_dir}/fsagent/tmp", self._packed)
         heads = Heads(str(self.git_dir), self._common)
         journal = Journal(f"{self.git_dir}/fsagent/journal")
         self._pipeline = Pipeline(str(root), heads, objects, journal)
+        self._pipeline.builds_on = self._builds_on
         self._slow = Slow(self._pipeline, self._git)
 
     @classmethod
@@ -428,7 +431,7 @@ class Repo:
         if recovery.told:
             self.told.append(f"Recovered: {', '.join(dict.fromkeys(recovery.told))}.")
         with _explained():
-            self._keep_dropped()
+            self.keep_dropped(self._acknowledged, self.head())
 
     def settled(self) -> bool:
         """Whether there is surely nothing to recover."""
@@ -444,14 +447,19 @@ class Repo:
             and last.data.get("commit") == self.head()
         )
 
-    def _keep_dropped(self) -> None:
-        """Keep acknowledged commits that are in no history any more, and say so.
+    def _builds_on(self, head: str | None) -> None:
+        """Look again when the branch has moved since recovery: it may have moved back."""
+        if head != self._looked_at:
+            self.keep_dropped(self._acknowledged, head)
+
+    def keep_dropped(self, commit: str | None, head: str | None) -> None:
+        """Keep ``commit``, which was acknowledged, where ``head`` does not hold it; and say so.
 
         A person's ``git stash`` sets the branch back to where it was when the stash began, and
         ``git reset`` to where they say; a commit that fsagent made meanwhile would be lost.
         """
-        commit = self._acknowledged
-        if not commit or commit == self.head() or self.descends(commit, "HEAD"):
+        self._looked_at = head
+        if not commit or commit == head or (head and self.descends(commit, head)):
             return
         if not self.resolve(commit):
             return  # purged, or the directory came from elsewhere without it

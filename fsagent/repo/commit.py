@@ -26,7 +26,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -105,6 +105,8 @@ class Pipeline:
         self.lock = f"{heads.git_dir}/index.lock"
         self.index = GitIndex(f"{heads.git_dir}/index", root)
         self.trusts_modes = True
+        self.builds_on: Callable[[str | None], None] = lambda head: None
+        """Told of each commit that the next one is about to stand on."""
         self._trees: dict[bytes, Entries] = {}
         self._swept = False
 
@@ -200,6 +202,7 @@ class Pipeline:
         attempt = 0
         while attempt == 0 or time.monotonic() < end:
             head = self.heads.read()
+            self.builds_on(head.commit)
             tree = self._tree_of(head.commit)
             known = {path: self._in_tree(tree, os.fsencode(path)) for path in puts}
             if seen not in (None, known):

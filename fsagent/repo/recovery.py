@@ -55,6 +55,9 @@ class Repository(Protocol):
     def restage(self, states: Mapping[str, State]) -> None:
         """Let the index say for these paths what the work tree and HEAD hold."""
 
+    def keep_dropped(self, commit: str | None, head: str | None) -> None:
+        """Keep ``commit``, which was acknowledged, where ``head`` does not hold it any more."""
+
     def descends(self, old: str, new: str) -> bool:
         """Whether the commit ``new`` is ``old`` or comes after it."""
 
@@ -102,6 +105,8 @@ class Recovery:
             return _acknowledged(entries)  # the rest when that is over
         if cut:
             self._after_a_cut(intents)
+        # What is finished now is acknowledged last: what was so before it is looked for first.
+        self.repo.keep_dropped(_acknowledged(entries), self.repo.head())
         for entry in intents:
             if entry.data["id"] not in done:
                 self._finish(entry)

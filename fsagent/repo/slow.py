@@ -134,6 +134,7 @@ class Slow:
         disk.mkdir(self.tmp)
         puts = {path: self._stored(put) for path, put in puts.items()}
         before, laid = self._head(), Laid(self.root, self.tmp, ident, puts)
+        self.pipeline.builds_on(before)
         try:
             if all(put.how == "staged" for put in puts.values()):
                 self._commit_staged(puts, message, who, ident)
