@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from child import die
+from child import die, line
 from fsagent import Agent
 from fsagent.repo import disk
 from fsagent.repo.commit import Pipeline
 from fsagent.store import Store
 from scene import git
+
+HUMAN = "core/human.md"
+
+overwritten = pytest.mark.xfail(
+    strict=True, reason="of two late versions only the one that stands at the end is kept"
+)
+
+
+def save(file: Path, text: str) -> None:
+    """Save a file as an editor does: beside, and then in its place."""
+    beside = file.with_name(f".{file.name}.swp")
+    beside.write_text(text)
+    beside.rename(file)
 
 
 def killed(do: Callable[[], object]) -> None:
@@ -25,10 +39,22 @@ def killed(do: Callable[[], object]) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9, "it was not killed"
 
 
+def append(store: Store, text: str) -> None:
+    """A change of a tool: one line more in the block ``human``."""
+    with store.change(f"human: + {text}", tool="a_tool") as change:
+        line("human", text)(change)
+
+
 def is_kept(sarah: Agent, commit: str) -> bool:
     """Whether some ref holds it, and a person was told."""
     told = any("is in no branch any more" in text for text in sarah.store.warnings)
     return told and bool(git(sarah.root, "for-each-ref", f"--contains={commit}"))
+
+
+def missing(root: Path, *wanted: str) -> list[str]:
+    """Those of the lines that no version of the block in the history has added."""
+    shown = git(root, "log", "-p", "--format=%n%an", "--", HUMAN).decode()
+    return [text for text in wanted if f"+{text}\n" not in shown]
 
 
 # ── a commit is dropped ───────────────────────────────────────────────────────────────────────
@@ -88,3 +114,84 @@ def test_a_commit_that_is_dropped_before_a_killed_one_is_finished_is_kept(sarah:
     sarah.store.warnings += Store(sarah.root).warnings
     assert "Recovered: finished the commit" in " ".join(sarah.store.warnings)
     assert is_kept(sarah, first)
+
+
+# ── a file is saved ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        None,
+        pytest.param("of what was there before", marks=overwritten),
+        pytest.param("of what is there now", marks=overwritten),
+    ],
+)
+def test_a_file_that_is_saved_in_the_moment_of_a_change(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch, second: str | None
+) -> None:
+    """Each version that somebody saved is in the history, as theirs: also a second one.
+
+    Who saves the second one has not seen the first: the change had put its own in the place.
+    """
+    sarah.blocks["human"] = "one"
+    file = sarah.root / HUMAN
+    real, seen = disk.swap, []
+
+    def swap(one: str, other: str) -> None:
+        if not other.endswith(HUMAN) or seen:
+            return real(one, other)
+        seen.append(other)
+        before = file.read_text()
+        save(file, f"{before}by hand 1\n")
+        real(one, other)
+        if second:
+            save(file, f"{file.read_text() if 'now' in second else before}by hand 2\n")
+        return None
+
+    monkeypatch.setattr(disk, "swap", swap)
+    append(sarah.store, "by tool")
+    sarah.adopt()
+    assert seen
+    wanted = ["by tool", "by hand 1", *(["by hand 2"] if second else [])]
+    assert missing(sarah.root, *wanted) == []
+    assert git(sarah.root, "status", "--porcelain") == b""
+    assert wanted[-1] in file.read_text(), "the version that was saved last stands in the file"
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["before the branch moved", "after"])
+@pytest.mark.parametrize(
+    "second",
+    [False, pytest.param(True, marks=overwritten)],
+    ids=["once", "and again after the kill"],
+)
+def test_a_file_that_is_saved_in_the_moment_of_a_change_that_is_killed(
+    sarah: Agent, second: bool, moved: bool
+) -> None:
+    """What was saved after the kill, hours later perhaps, stays; what was before it is kept."""
+    sarah.blocks["human"] = "one"
+    file = sarah.root / HUMAN
+
+    def swap_and_die() -> None:
+        real = disk.swap
+
+        def swap(one: str, other: str) -> None:
+            if other.endswith(HUMAN):
+                save(file, f"{file.read_text()}by hand 1\n")
+            real(one, other)
+            if other.endswith("refs/heads/main" if moved else HUMAN):
+                die()
+
+        disk.swap = swap
+        append(Store(sarah.root), "by tool")
+
+    killed(swap_and_die)
+    if second:
+        save(file, f"{file.read_text()}by hand 2\n")
+    now = file.read_text()
+    Store(sarah.root).repo.close()
+    if second:
+        assert file.read_text() == now, "recovery took back what somebody saved after the kill"
+    sarah.adopt()
+    assert missing(sarah.root, "by hand 1", *(["by hand 2"] if second else [])) == []
+    assert git(sarah.root, "status", "--porcelain") == b""
