@@ -252,6 +252,7 @@ class Store:
             for path in (*writes, *change.included):
                 self.live.pop(path, None)
             with contextlib.suppress(StoreError):  # it is committed; the rest is for the next turn
+                change.adopted += self._adopt_overtaken()
                 change.adopted += self._adopt_these(made.late)
 
     def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
@@ -356,10 +357,19 @@ class Store:
             return done + told
 
     def _adopt_all(self, dirty: list[str]) -> list[Adopted]:
-        if not dirty and not self._conflicts:
+        if not dirty and not self._conflicts and not self.repo.overtaken():
             return []
         self._ready()
-        return self._adopt_these([*dirty, *self._conflicts])
+        return self._adopt_overtaken() + self._adopt_these([*dirty, *self._conflicts])
+
+    def _adopt_overtaken(self) -> list[Adopted]:
+        """Commit the versions that stood for a moment only: as the person's, and the files stay."""
+        made = []
+        for path, place in self.repo.overtaken():
+            put = {path: Put.aside(*self.repo.look(place))}
+            made.append(self._hand_edit(put, " (overtaken)", None))
+            self.repo.forget(place)
+        return made
 
     def _adopt_these(self, paths: Iterable[str]) -> list[Adopted]:
         """Adopt what differs of these; looked at again when a person commits one of them."""
@@ -434,7 +444,7 @@ class Store:
         return made
 
     def _hand_edit(
-        self, puts: dict[str, Put], how: str, seen: Mapping[str, Blob | None]
+        self, puts: dict[str, Put], how: str, seen: Mapping[str, Blob | None] | None
     ) -> Adopted:
         names = sorted(puts)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

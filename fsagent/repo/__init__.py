@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 from fsagent.errors import AgentError, StoreError
 from fsagent.layout import is_agents, read_plain
 from fsagent.repo import place as places
+from fsagent.repo import worktree
 from fsagent.repo.attributes import Attributes
 from fsagent.repo.commit import Pipeline
-from fsagent.repo.gitindex import UnfitIndexError
+from fsagent.repo.gitindex import UnfitIndexError, git_mode
 from fsagent.repo.heads import Heads, UnfitHeadError
 from fsagent.repo.journal import Journal, boot
 from fsagent.repo.objects import Objects, object_id
@@ -133,9 +134,12 @@ class Repo:
         """What HEAD was when it was last asked whether it holds what was acknowledged."""
         self.told: list[str] = []
         """What recovery did, a sentence for each time."""
-        objects = Objects(f"{self._common}/objects", f"{self.git_dir}/fsagent/tmp", self._packed)
+        self._private = f"{self.git_dir}/fsagent"
+        objects = Objects(
+            f"{self._common}/objects", os.path.join(self._private, "tmp"), self._packed
+        )
         heads = Heads(str(self.git_dir), self._common)
-        journal = Journal(f"{self.git_dir}/fsagent/journal")
+        journal = Journal(f"{self._private}/journal")
         self._pipeline = Pipeline(str(root), heads, objects, journal)
         self._pipeline.builds_on = self._builds_on
         self._slow = Slow(self._pipeline, self._git)
@@ -432,6 +436,24 @@ class Repo:
             self.told.append(f"Recovered: {', '.join(dict.fromkeys(recovery.told))}.")
         with _explained():
             self.keep_dropped(self._acknowledged, self.head())
+
+    def overtaken(self) -> list[tuple[str, str]]:
+        """Versions of the agent's files, each with its path and where it lies now, that somebody
+        saved in the moment of a commit and then saved another one over; oldest first.
+        """
+        found = worktree.overtaken(self._private)
+        return [(path, at) for path, at in found if is_agents(path) and worktree.plain_file(at)]
+
+    def look(self, place: str) -> tuple[bytes, int]:
+        """The bytes of a file that was overtaken, and its mode as Git has it."""
+        with _explained():
+            data, stat = worktree.read(place)
+        return data, git_mode(stat)
+
+    def forget(self, place: str) -> None:
+        """Remove a version that was overtaken, once it is in the history."""
+        with _explained():
+            worktree.forget(self._private, place)
 
     def settled(self) -> bool:
         """Whether there is surely nothing to recover."""

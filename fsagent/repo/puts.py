@@ -48,6 +48,12 @@ class Put:
         made = encode(b"blob", data)
         return cls("write", Blob(made.oid.hex(), was.mode if was else 0o100644), made, data, was)
 
+    @classmethod
+    def aside(cls, data: bytes, mode: int) -> Put:
+        """A version for the history only: neither the work tree nor the index takes part."""
+        made = encode(b"blob", data)
+        return cls("staged", Blob(made.oid.hex(), mode), made, data)
+
 
 @dataclass(frozen=True)
 class State:

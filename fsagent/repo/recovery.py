@@ -154,7 +154,7 @@ class Recovery:
         self.restage(puts)
         laid = Laid(self.pipeline.root, self.pipeline.tmp, facts["id"], puts)
         for path in laid.late():
-            self.told.append(f"put back {path} as somebody had saved it")
+            self.told.append(f"kept {path} as somebody had saved it")
         commit = commit or _acknowledged(journal.entries())
         journal.append(Entry("done", {"id": facts["id"], "commit": commit}), flush=False)
 

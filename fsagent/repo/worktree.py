@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import operator
 import os
 import stat as kinds
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 
 from fsagent.repo import disk
 from fsagent.repo.puts import Put
+
+_ASIDE = "overtaken"
+"""The folder beside ``tmp`` for versions that go into the history only."""
 
 
 class Laid:
@@ -32,6 +33,7 @@ class Laid:
 
     def __init__(self, root: str, tmp: str, ident: str, puts: Mapping[str, Put]) -> None:
         self.root = root
+        self._aside = f"{os.path.dirname(tmp)}/{_ASIDE}/{ident}"
         self._spare = {path: f"{tmp}/{ident}.{number}" for number, path in enumerate(puts)}
         self._puts = {path: put for path, put in puts.items() if put.how == "write"}
         self._stats: dict[str, os.stat_result] = {}
@@ -82,25 +84,32 @@ class Laid:
     def late(self) -> tuple[str, ...]:
         """The paths whose file somebody saved in the moment of the commit.
 
-        Theirs is the later version: it stands in the work tree again, on top of the commit, and is
-        adopted as any hand edit.
+        Where ours stands, theirs is the later version: it stands again, on top of the commit, and
+        is adopted as any hand edit. Where a still later one stands by now, that stays, and the one
+        before is laid aside: see ``overtaken``.
         """
         return tuple(path for path, put in self._puts.items() if self._give_way(path, put))
 
     def _give_way(self, path: str, put: Put) -> bool:
-        known: list[Callable[[bytes], bool]] = [blob.holds for blob in (put.was, put.blob) if blob]
         late = False
         for place in self._out(path):
-            while os.path.lexists(place):
-                data = _bytes(place)
-                if data is not None and any(holds(data) for holds in known):
-                    break
+            if not os.path.lexists(place):
+                continue
+            data = _bytes(place)
+            if data is None or not any(b.holds(data) for b in (put.was, put.blob) if b):
                 late = True
-                place = self._put_back(path, place)  # which can push out a still later save
-                if data is None:
-                    break
-                known.append(partial(operator.eq, data))
+                if self._ours(path):
+                    place = self._put_back(path, place)
+                    if not os.path.lexists(place) or _holds(put, _bytes(place)):
+                        continue
+                    place = self._put_back(path, place)  # saved again just now: that stays
+                self._lay_aside(path, place)
         return late
+
+    def _lay_aside(self, path: str, place: str) -> None:
+        aside = f"{self._aside}/{path}"
+        disk.mkdir(os.path.dirname(aside))
+        disk.rename(place, aside)
 
     def back(self) -> None:
         """Put everything back as it was before ``put``."""
@@ -129,8 +138,34 @@ class Laid:
 
     def _ours(self, path: str) -> bool:
         """Whether our version stands in the work tree, and not one that was saved since."""
-        target, data = f"{self.root}/{path}", self._puts[path].data
-        return not os.path.lexists(target) if data is None else _bytes(target) == data
+        target, put = f"{self.root}/{path}", self._puts[path]
+        return _holds(put, _bytes(target)) if os.path.lexists(target) else put.blob is None
+
+
+def overtaken(private: str) -> Iterator[tuple[str, str]]:
+    """Versions that somebody saved in the moment of a commit and then saved another one over.
+
+    Each with its path and where it is now; oldest first. They are to be committed as that
+    person's, and then removed with ``forget``.
+    """
+    top = f"{private}/{_ASIDE}"
+    for where, folders, names in os.walk(top):
+        folders.sort()
+        for name in sorted(names):
+            place = f"{where}/{name}"
+            yield os.path.relpath(place, top).partition("/")[2], place
+
+
+def forget(private: str, place: str) -> None:
+    """Remove what was laid aside, once it is in the history."""
+    disk.unlink(place)
+    with contextlib.suppress(OSError):  # there is more in the folder
+        while (place := os.path.dirname(place)) != private:
+            os.rmdir(place)
+
+
+def _holds(put: Put, data: bytes | None) -> bool:
+    return put.blob is not None and data is not None and put.blob.holds(data)
 
 
 def exchange(spare: str, target: str) -> str:

@@ -16,10 +16,6 @@ from scene import git
 
 HUMAN = "core/human.md"
 
-overwritten = pytest.mark.xfail(
-    strict=True, reason="of two late versions only the one that stands at the end is kept"
-)
-
 
 def save(file: Path, text: str) -> None:
     """Save a file as an editor does: beside, and then in its place."""
@@ -119,14 +115,7 @@ def test_a_commit_that_is_dropped_before_a_killed_one_is_finished_is_kept(sarah:
 # ── a file is saved ───────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "second",
-    [
-        None,
-        pytest.param("of what was there before", marks=overwritten),
-        pytest.param("of what is there now", marks=overwritten),
-    ],
-)
+@pytest.mark.parametrize("second", [None, "of what was there before", "of what is there now"])
 def test_a_file_that_is_saved_in_the_moment_of_a_change(
     sarah: Agent, monkeypatch: pytest.MonkeyPatch, second: str | None
 ) -> None:
@@ -160,11 +149,7 @@ def test_a_file_that_is_saved_in_the_moment_of_a_change(
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["before the branch moved", "after"])
-@pytest.mark.parametrize(
-    "second",
-    [False, pytest.param(True, marks=overwritten)],
-    ids=["once", "and again after the kill"],
-)
+@pytest.mark.parametrize("second", [False, True], ids=["once", "and again after the kill"])
 def test_a_file_that_is_saved_in_the_moment_of_a_change_that_is_killed(
     sarah: Agent, second: bool, moved: bool
 ) -> None:
