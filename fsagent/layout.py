@@ -79,8 +79,10 @@ def read_plain(place: str | Path, most: int = FILE_MAX) -> bytes:
             raise OSError(errno.EINVAL, "it is not a plain file")
         if about.st_size > most:
             raise OSError(errno.EFBIG, f"its {about.st_size:,} bytes are too many")
-        with open(fd, "rb", closefd=False) as file:
-            return file.read()
+        data = os.read(fd, about.st_size + 1)
+        while len(data) > about.st_size and (more := os.read(fd, 1 << 16)):  # it has just grown
+            data += more
+        return data
     finally:
         os.close(fd)
 

@@ -34,7 +34,7 @@ from fsagent.formats import (
 from fsagent.layout import FILE_MAX, OURS, is_agents, is_gits, read_plain, require_agent
 from fsagent.locks import Locks
 from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
-from fsagent.repo import Blob, Made, MovedError, Put, Repo, State
+from fsagent.repo import Blob, Made, MovedError, Put, Repo, State, way_on
 
 TURN_PATIENCE = 30.0
 """Seconds that a turn waits for another one to end."""
@@ -251,9 +251,10 @@ class Store:
             change.commit = made.commit
             for path in (*writes, *change.included):
                 self.live.pop(path, None)
-            with contextlib.suppress(StoreError):  # it is committed; the rest is for the next turn
-                change.adopted += self._adopt_overtaken()
-                change.adopted += self._adopt_these(made.late)
+            if made.late:
+                with contextlib.suppress(StoreError):  # it is committed; the next turn adopts them
+                    change.adopted += self._adopt_overtaken()
+                    change.adopted += self._adopt_these(made.late)
 
     def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
         """One try at a commit: what a hand has changed in these files comes first."""
@@ -311,10 +312,7 @@ class Store:
         """Refuse to write into the middle of a person's merge or rebase."""
         what = self.repo.under_way()
         if what:
-            raise StoreError(
-                f"A {what} is under way in {self.root}. Finish it (git {what} --continue) "
-                f"or leave it (git {what} {'reset' if what == 'bisect' else '--abort'}) first."
-            )
+            raise StoreError(f"A {what} is under way in {self.root}. {way_on(what)} first.")
 
     def _now(self, path: str) -> bytes | None:
         """The file's bytes; None where there is no file (there may be a folder of that name)."""
@@ -541,17 +539,28 @@ class Store:
         return told, appended
 
     def _mend(self, path: str, data: bytes) -> tuple[bytes, str]:
-        whole, _, last = data.rpartition(b"\n")
-        whole += b"\n" if whole else b""
-        if _all_records(last):
+        whole, told = self.ended(path, data)
+        if len(whole) < len(data):
+            os.truncate(self.root / path, len(whole))
+        else:
             with open(self.root / path, "ab") as file:
-                file.write(b"\n")
+                file.write(whole[len(data) :])
+        return whole, told
+
+    def ended(self, path: str, data: bytes) -> tuple[bytes, str]:
+        """A segment whose last line has no end, with an end; and what a person is told of it.
+
+        A whole record is ended by a line feed. Anything else was torn and is cut, and its bytes are
+        kept under .git/fsagent/torn.
+        """
+        whole, _, last = data.rpartition(b"\n")
+        if _all_records(last):
             return data + b"\n", f"{path}: the last line lacked its newline; mended."
         name = f"{Path(path).stem}-{hashlib.sha256(last).hexdigest()[:12]}"
         kept = self._folder("torn") / name
         kept.write_bytes(last)
-        os.truncate(self.root / path, len(whole))
-        return whole, f"{path}: the last line was torn and is cut; its bytes are in {kept}."
+        told = f"{path}: the last line was torn and is cut; its bytes are in {kept}."
+        return whole + b"\n" if whole else b"", told
 
     def _folder(self, name: str = "") -> Path:
         """A folder of fsagent's own inside .git: locks, torn lines, files being written."""

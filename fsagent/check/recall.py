@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import PurePosixPath
 
 from fsagent.check.finding import Finding, counted
 from fsagent.errors import FsagentError
@@ -123,22 +122,10 @@ def whole_lines(store: Store) -> Iterator[str]:
     """End the last lines that have no end: whole records by a line feed, others by cutting them."""
     for path in store.segments():
         data = store.read(path)
-        whole, _, last = data.rpartition(b"\n")
-        if not last:
-            continue
-        whole += b"\n" if whole else b""
-        try:
-            parse_record(last.decode())
-        except ValueError:
-            kept = store.repo.git_dir / "fsagent" / "torn"
-            kept.mkdir(parents=True, exist_ok=True)
-            kept /= f"{PurePosixPath(path).stem}-{sha256(last).hexdigest()[:12]}"
-            kept.write_bytes(last)
-            told = f"{path}: the last line was torn and is cut; its bytes are in {kept}."
-        else:
-            whole, told = data + b"\n", f"{path}: the last line lacked its newline; mended."
-        _rewrite(store, f"repair: {path}", {path: whole})
-        yield told
+        if data and not data.endswith(b"\n"):
+            whole, told = store.ended(path, data)
+            _rewrite(store, f"repair: {path}", {path: whole})
+            yield told
 
 
 def once_only(store: Store) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fsagent.check.finding import MEGABYTE, Finding, counted, shown
 from fsagent.formats import one_line
 from fsagent.layout import OURS, is_agents
-from fsagent.repo import health, maintain
+from fsagent.repo import health, maintain, way_on
 from fsagent.repo.run import GitFailed
 from fsagent.store import Store
 
@@ -38,10 +38,8 @@ def history_findings(store: Store, checked: list[str]) -> Iterator[Finding]:
         checked.append(counted(health.commits(repo), "commit"))
         what = repo.under_way()
         if what:
-            away = "reset" if what == "bisect" else "--abort"
             text = f"A {what} is under way; until it is over, the agent cannot write."
-            how = f"Finish it (git -C {root} {what} --continue) or leave it ({what} {away})."
-            yield Finding("problem", ".git", text, how)
+            yield Finding("problem", ".git", text, f"{way_on(what)}.")
         if repo.head() is None:
             text = "There is no commit yet, so nothing can be taken back or searched."
             how = f"The next turn makes one; or: git -C {root} add . && git -C {root} commit"

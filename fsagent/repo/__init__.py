@@ -50,6 +50,7 @@ __all__ = [
     "State",
     "Status",
     "TreeChange",
+    "way_on",
 ]
 
 if TYPE_CHECKING:
@@ -639,6 +640,12 @@ def concerns(root: Path) -> list[str]:
             data = read_plain(config, places.CONFIG_MAX)
             found += [key for key in places.keys(data, config) if names_a_command(key)]
     return list(dict.fromkeys(found))
+
+
+def way_on(what: str) -> str:
+    """How a person goes on from a merge or the like that is under way."""
+    away = "reset" if what == "bisect" else "--abort"
+    return f"Finish it (git {what} --continue) or leave it (git {what} {away})"
 
 
 def _line(text: str, width: int) -> str:

@@ -40,7 +40,7 @@ from fsagent.repo.journal import Entry, Journal
 from fsagent.repo.objects import Object, Objects, blob_id, encode
 from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
 from fsagent.repo.run import COMMITTER
-from fsagent.repo.trees import FOLDER, Entries, Folder, Surgery, parse
+from fsagent.repo.trees import FOLDER, Entries, Surgery, parse
 from fsagent.repo.worktree import Laid, plain_file, read, same_file
 
 if TYPE_CHECKING:
@@ -458,14 +458,14 @@ class Pipeline:
         try:
             self.index.load()
             entries: dict[bytes, tuple[bytes, bytes] | None] = {}
-            folders = {b"": Folder(b"", b"unknown")}
+            folders: dict[bytes, None] = {b"": None}
             for path, state in states.items():
                 name, blob = os.fsencode(path), state.work
                 entries[name] = None
                 if blob:
                     entries[name] = bytes.fromhex(blob.oid), stat_bytes(state.stat, blob.mode)
                 for end in (at for at, byte in enumerate(name) if byte == 0x2F):
-                    folders[name[:end]] = Folder(b"", b"unknown")
+                    folders[name[:end]] = None
             self.index.change(entries, folders)
             disk.fill(ours, self.index.image(), settle=self.durable)
             disk.rename(self.lock, self.index.path)

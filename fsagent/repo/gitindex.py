@@ -211,10 +211,12 @@ class GitIndex:
     def change(
         self,
         entries: Mapping[bytes, tuple[bytes, bytes] | None],
-        folders: Mapping[bytes, Folder],
+        folders: Mapping[bytes, Folder | None],
     ) -> None:
         """Replace entries by (id, state); None removes one. Then bring the cached trees along.
 
+        ``folders`` says what became of the tree of each folder that has such an entry below it;
+        None where that is not known.
         What is in memory is then ahead of the file: ``forget`` gives that up, ``written`` makes it
         so.
         """
@@ -314,7 +316,7 @@ class GitIndex:
 
     def _retree(
         self,
-        folders: Mapping[bytes, Folder],
+        folders: Mapping[bytes, Folder | None],
     ) -> None:
         """Where the cached tree of a folder was HEAD's, it becomes the new one; else unknown."""
         if self._trees is None:
@@ -323,13 +325,13 @@ class GitIndex:
             above, _, name = path.rpartition(b"/")
             parent = self._node(above) if path else None
             node = self._node(path)
-            if folder.new is None and parent:
+            if folder and folder.new is None and parent:
                 parent.below.pop(name, None)
-            elif node and folder.new and node.oid == folder.old:
+            elif node and folder and folder.new and node.oid == folder.old:
                 node.oid, node.count = folder.new, self._count(path)
             elif node:
                 node.oid, node.count = None, -1
-            elif parent and parent.oid and folder.new and folder.old is None:
+            elif parent and parent.oid and folder and folder.new and folder.old is None:
                 # All that is staged in the parent is what the new tree holds, so here too.
                 parent.below[name] = _Tree(self._count(path), folder.new)
 
