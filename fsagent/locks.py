@@ -42,6 +42,18 @@ def tries(patience: float) -> Iterator[bool]:
     yield True
 
 
+_write_fds: set[int] = set()
+
+
+def inherited() -> tuple[int, ...]:
+    """Descriptors of the locks for writing that are held here, for children that write.
+
+    A git that outlives this process, because that was killed, keeps the lock until it has ended
+    too: nobody recovers while it is still writing.
+    """
+    return tuple(_write_fds)
+
+
 class Locks:
     """The locks in ``folder``. A thread that holds ``write`` may take it again."""
 
@@ -77,8 +89,11 @@ class Locks:
                     if last:
                         raise AgentBusy(busy) from None
             self._holders[name] = me
+            if name == "write":
+                _write_fds.add(file.fileno())
             try:
                 yield
             finally:
                 del self._holders[name]
+                _write_fds.discard(file.fileno())
                 fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open

@@ -21,6 +21,7 @@ from fsagent.repo.gitindex import GitIndex, UnfitIndexError, stat_bytes
 from fsagent.repo.journal import Entry, Journal
 from fsagent.repo.objects import blob_id
 from fsagent.repo.puts import Blob
+from fsagent.repo.run import run
 from fsagent.repo.slow import Slow
 from fsagent.repo.trees import parse, unparse
 from fsagent.store import Store
@@ -731,3 +732,19 @@ def test_a_reset_is_not_taken_for_a_power_cut(
     again = Agent.open(sarah.root)
     assert git(again, "rev-parse", "HEAD").strip() == before
     again.close()
+
+
+def test_a_git_that_outlives_a_killed_program_keeps_the_lock(sarah: Agent, tmp_path: Path) -> None:
+    store, said = sarah.store, tmp_path / "said"
+    child = os.fork()
+    if child == 0:
+        with store._writing():
+            run(["sh", "-c", f"touch {said}; sleep 1"], dict(os.environ), sarah.root)
+    while not said.exists():
+        time.sleep(0.01)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    with pytest.raises(AgentBusy), store.locks.hold("write", 0.1, "busy"):
+        pass
+    with store.locks.hold("write", 5.0, "busy"):
+        pass

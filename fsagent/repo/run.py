@@ -10,6 +10,7 @@ from typing import IO
 
 from fsagent.errors import AgentError, StoreError
 from fsagent.layout import is_agents, is_endless
+from fsagent.locks import inherited
 
 COMMITTER = "fsagent <fsagent@localhost>"
 """Who every commit of fsagent is committed by, whoever its author is."""
@@ -69,7 +70,15 @@ def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"
     try:
         with (
             _as_file(stdin) as given,
-            subprocess.Popen(command, stdin=given, stdout=-1, stderr=-1, env=env, cwd=cwd) as child,
+            subprocess.Popen(
+                command,
+                stdin=given,
+                stdout=-1,
+                stderr=-1,
+                env=env,
+                cwd=cwd,
+                pass_fds=inherited(),
+            ) as child,
         ):
             try:
                 out, said = child.communicate(timeout=PATIENCE)
