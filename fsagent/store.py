@@ -244,6 +244,7 @@ class Store:
             self._ready()
             for _ in range(_TRIES):
                 with contextlib.suppress(MovedError):  # a person committed the file: look again
+                    change.adopted += self._adopt_overtaken()
                     made = self._make(change, writes, author)
                     break
             else:
@@ -361,19 +362,25 @@ class Store:
         return self._adopt_overtaken() + self._adopt_these([*dirty, *self._conflicts])
 
     def _adopt_overtaken(self) -> list[Adopted]:
-        """Commit the versions that stood for a moment only: as the person's, and the files stay."""
+        """Commit versions that stood for a moment only, as the person's; then what stands now."""
+        overtaken = self.repo.overtaken()
+        if not overtaken:
+            return []
+        states = self.repo.compare(dict(overtaken))
         made = []
-        for path, place in self.repo.overtaken():
+        for path, place in overtaken:
             put = {path: Put.aside(*self.repo.look(place))}
             made.append(self._hand_edit(put, " (overtaken)", None))
             self.repo.forget(place)
-        return made
+        return made + self._adopt_these(states, {p: s.head for p, s in states.items()})
 
-    def _adopt_these(self, paths: Iterable[str]) -> list[Adopted]:
+    def _adopt_these(
+        self, paths: Iterable[str], held: Mapping[str, Blob | None] | None = None
+    ) -> list[Adopted]:
         """Adopt what differs of these; looked at again when a person commits one of them."""
         for _ in range(_TRIES):
             with contextlib.suppress(MovedError):
-                return self._adopt(self.repo.compare(paths))
+                return self._adopt(self.repo.compare(paths), held or {})
         raise StoreError(f"{self.root} is committed to all the time: try again later.")
 
     def dirty(self, *, recall: bool = True) -> list[str]:
@@ -423,11 +430,20 @@ class Store:
         for path, driver in self.repo.filtered(paths).items():
             raise StoreError(f"{path} cannot be written, {_filter_remedy(path, driver)}")
 
-    def _adopt(self, states: Mapping[str, State]) -> list[Adopted]:
-        """Commit what a hand changed in these files, one commit or two; the caller may write."""
-        made = []
+    def _adopt(
+        self, states: Mapping[str, State], held: Mapping[str, Blob | None] | None = None
+    ) -> list[Adopted]:
+        """Commit what a hand changed in these files, one commit or two; the caller may write.
+
+        ``held`` is what HEAD had before a commit that left the index alone: nobody staged that.
+        """
+        made, held = [], held or {}
         # A version that was staged, and then edited on: both are kept.
-        staged = {p: s.staged for p, s in states.items() if s.staged not in (None, s.head, s.work)}
+        staged = {
+            path: state.staged
+            for path, state in states.items()
+            if state.staged not in (None, state.head, state.work, held.get(path))
+        }
         if staged:
             puts = {path: Put("staged", blob) for path, blob in staged.items()}
             made.append(self._hand_edit(puts, " (as staged)", {p: states[p].head for p in puts}))

@@ -112,16 +112,18 @@ class Laid:
         disk.rename(place, aside)
 
     def back(self) -> None:
-        """Put everything back as it was before ``put``."""
+        """Put everything back as it was before ``put``, or as somebody has saved it since."""
         for path in reversed(self._begun):
             target = f"{self.root}/{path}"
-            if not self._ours(path):
+            if self._give_way(path, self._puts[path]) or not self._ours(path):
                 continue
             spare = next((place for place in self._out(path) if os.path.lexists(place)), None)
             if spare is None or same_file(spare, target):
                 disk.unlink(target)  # it was new
             else:
-                self._put_back(path, spare)
+                place = self._put_back(path, spare)
+                if os.path.lexists(place) and not _holds(self._puts[path], _bytes(place)):
+                    self._put_back(path, place)  # saved just now: that stays
 
     def _out(self, path: str) -> tuple[str, str]:
         """Where the file is that stood in the work tree before; see ``exchange``."""

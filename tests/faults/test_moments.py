@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from child import die, line
 from fsagent import Agent
+from fsagent.errors import StoreError
 from fsagent.repo import disk
 from fsagent.repo.commit import Pipeline
 from fsagent.store import Store
@@ -144,6 +145,7 @@ def test_a_file_that_is_saved_in_the_moment_of_a_change(
     assert seen
     wanted = ["by tool", "by hand 1", *(["by hand 2"] if second else [])]
     assert missing(sarah.root, *wanted) == []
+    assert "(as staged)" not in git(sarah.root, "log", "--format=%s").decode(), "nobody staged it"
     assert git(sarah.root, "status", "--porcelain") == b""
     assert wanted[-1] in file.read_text(), "the version that was saved last stands in the file"
 
@@ -179,4 +181,66 @@ def test_a_file_that_is_saved_in_the_moment_of_a_change_that_is_killed(
         assert file.read_text() == now, "recovery took back what somebody saved after the kill"
     sarah.adopt()
     assert missing(sarah.root, "by hand 1", *(["by hand 2"] if second else [])) == []
+    assert git(sarah.root, "status", "--porcelain") == b""
+
+
+def test_what_was_overtaken_is_in_the_history_before_the_next_change(sarah: Agent) -> None:
+    """The next change after the kill is the last word, whoever adopts what, and when."""
+    sarah.blocks["human"] = "one"
+    file = sarah.root / HUMAN
+
+    def swap_and_die() -> None:
+        real = disk.swap
+
+        def swap(one: str, other: str) -> None:
+            if other.endswith(HUMAN):
+                save(file, f"{file.read_text()}by hand 1\n")
+            real(one, other)
+            if other.endswith("refs/heads/main"):
+                die()
+
+        disk.swap = swap
+        append(Store(sarah.root), "by tool")
+
+    killed(swap_and_die)
+    save(file, f"{file.read_text()}by hand 2\n")
+    store = Store(sarah.root)
+    append(store, "by another")
+    assert git(sarah.root, "status", "--porcelain") == b""
+    assert missing(sarah.root, "by tool", "by hand 1", "by hand 2", "by another") == []
+    assert git(sarah.root, "show", f"HEAD:{HUMAN}") == file.read_bytes()
+    last = git(sarah.root, "log", "-1", "--format=%an", "-Sby another", "--", HUMAN).decode()
+    assert last.strip() == store.author.name
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["once", "twice"])
+def test_a_file_that_is_saved_in_the_moment_of_a_change_that_is_given_up(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch, second: bool
+) -> None:
+    """Nothing was changed, says the error: also what was saved meanwhile is there."""
+    sarah.blocks["human"] = "one"
+    file = sarah.root / HUMAN
+    real = disk.swap
+
+    def swap(one: str, other: str) -> None:
+        if other.endswith(HUMAN):
+            monkeypatch.setattr(disk, "swap", real)
+            save(file, f"{file.read_text()}by hand 1\n")
+            real(one, other)
+            if second:  # within the three seconds of waiting for the lock
+                save(file, f"{file.read_text()}by hand 2\n")
+        else:
+            real(one, other)
+
+    monkeypatch.setattr(disk, "swap", swap)
+    monkeypatch.setattr("fsagent.repo.commit.PATIENCE", 0.05)
+    lock = sarah.root / ".git/refs/heads/main.lock"
+    lock.touch()
+    with pytest.raises(StoreError):
+        append(sarah.store, "by tool")
+    lock.unlink()
+    sarah.adopt()
+    wanted = ["by hand 1", *(["by hand 2"] if second else [])]
+    assert missing(sarah.root, *wanted) == []
+    assert wanted[-1] in file.read_text()
     assert git(sarah.root, "status", "--porcelain") == b""
