@@ -61,6 +61,10 @@ class Locks:
         self.folder = folder
         self._holders: dict[str, tuple[int, int]] = {}
 
+    def mine(self, name: str) -> bool:
+        """Whether this thread of this process holds the lock."""
+        return self._holders.get(name) == (os.getpid(), threading.get_ident())
+
     @contextmanager
     def hold(self, name: str, patience: float, busy: str) -> Iterator[None]:
         """Hold a lock, waiting up to ``patience`` seconds for it.
@@ -69,8 +73,7 @@ class Locks:
             AgentBusy: saying ``busy``, when somebody else has held it all the time.
             StoreError: the folder cannot be written.
         """
-        me = os.getpid(), threading.get_ident()
-        if self._holders.get(name) == me:
+        if self.mine(name):
             if name != "write":
                 raise AgentBusy(busy)
             yield
@@ -88,7 +91,7 @@ class Locks:
                 except BlockingIOError:
                     if last:
                         raise AgentBusy(busy) from None
-            self._holders[name] = me
+            self._holders[name] = os.getpid(), threading.get_ident()
             if name == "write":
                 _write_fds.add(file.fileno())
             try:

@@ -283,9 +283,12 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the lock for writing, and settle first what an earlier program left half done."""
+        within = self.locks.mine("write")
         with self.locks.hold("write", 10.0, "Another program writes to this agent: try again."):
-            self.repo.durable = self.config.durability == "power"
             try:
+                if not within:
+                    self.repo.durable = self.config.durability == "power"
+                    self.repo.recover()
                 yield
             finally:
                 self._hear()
@@ -329,7 +332,6 @@ class Store:
         else stays staged or edited as it is.
         """
         with self._writing():
-            self.repo.recover()
             return self._adopt_all(self.dirty(recall=False))
 
     def settle(self) -> tuple[list[str], list[Adopted]]:
@@ -339,7 +341,6 @@ class Store:
         in recall too.
         """
         with self._writing():
-            self.repo.recover()
             dirty = self.dirty()
             told, taken = self._recover([path for path in dirty if path.startswith("recall/")])
             return told, self._adopt_all([path for path in dirty if path not in taken])
@@ -350,7 +351,6 @@ class Store:
         Needs the turn.
         """
         with self._writing():
-            self.repo.recover()
             done = [*self.repo.told]
             told, _ = self._recover([path for path in self.dirty() if path.startswith("recall/")])
             return done + told

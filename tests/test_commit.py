@@ -17,6 +17,7 @@ import pytest
 from fsagent import Agent, call
 from fsagent.errors import AgentBusy, StoreError
 from fsagent.repo import Put, Repo, disk
+from fsagent.repo.commit import Pipeline
 from fsagent.repo.gitindex import GitIndex, UnfitIndexError, stat_bytes
 from fsagent.repo.journal import Entry, Journal
 from fsagent.repo.objects import blob_id
@@ -358,8 +359,6 @@ def test_a_change_is_there_at_once_for_everybody(make: Make) -> None:
 def test_a_put_of_another_commit_in_between_is_looked_at_again(
     sarah: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fsagent.repo.commit import Pipeline
-
     real = Pipeline._intend
     once: list[int] = []
 
@@ -748,3 +747,23 @@ def test_a_git_that_outlives_a_killed_program_keeps_the_lock(sarah: Agent, tmp_p
         pass
     with store.locks.hold("write", 5.0, "busy"):
         pass
+
+
+@pytest.mark.parametrize("way", ["fast", "slow"])
+def test_a_program_that_lives_on_recovers_before_it_looks(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Another one was killed between the branch and the index: nobody had staged the old text."""
+    if way == "slow":
+        slow(sarah)
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(Slow, "_finish", lambda *a: os._exit(9))
+        monkeypatch.setattr(Pipeline, "_publish", lambda *a: os._exit(9))
+        sarah.blocks["human"] = "By another program."
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] >> 8 == 9
+    sarah.blocks["human"] = "By this one."
+    assert subjects(sarah) == ["edit: core/human.md", "edit: core/human.md", "init: sarah"]
+    assert "By another program." in git(sarah, "show", "HEAD~1:core/human.md")
+    assert git(sarah, "status", "--porcelain") == ""
