@@ -468,7 +468,7 @@ class Scene:
             if others and others(commit):
                 continue
             by_hand = commit.author == TIM and commit.subject.startswith("hand edit: ")
-            if by_hand and set(commit.paths) <= {*_edited(said), *self.hands}:
+            if by_hand and set(commit.paths.items()) <= set(self._saved()):
                 continue
             if commit.subject == "turn (recovered)" and set(commit.paths) <= {
                 path for _, path in said.lines
@@ -501,19 +501,21 @@ class Scene:
         """Each hand edit is in history as the person's, or with ``adopting`` False in the file."""
         since = [c for c in history(self.root, f"{self.base}..HEAD") if c.author == TIM]
         here = {(path, oid) for commit in since for path, oid in commit.paths.items()}
-        wanted = list(self.hands.items())
-        if "core/persona.md" in self.hands:
-            wanted.append(("core/persona.md", STAGED))
-        for path, data in wanted:
-            if (path, data and blob(data)) in here:
+        for path, oid in self._saved():
+            if (path, oid) in here:
                 self.mine.pop(path, None)
             elif adopting:
-                found.add("lost", f"no hand edit holds {path} as {data!r}")
+                found.add("lost", f"no hand edit holds {path} as {oid}, {self.hands[path]!r}")
         if self.hands and len(since) > 3:
             found.add("twice", f"{[c.subject for c in since]}")
         acked = {commit for made in said.all("adopted") for commit, _, _ in made}
         if not acked <= {c.oid for c in since}:
             found.add("lost", f"hand edits {acked}")
+
+    def _saved(self) -> list[tuple[str, str | None]]:
+        """Every version that the person saved or staged of the agent's files, as blobs."""
+        staged = [("core/persona.md", blob(STAGED))] if "core/persona.md" in self.hands else []
+        return [*((path, data and blob(data)) for path, data in self.hands.items()), *staged]
 
     def _clean(self, found: Findings) -> None:
         """The person's work is as it was, to the byte; nothing else differs; nothing is broken."""
@@ -580,11 +582,6 @@ _TEMPLATES: dict[tuple[str, str], Scene] = {}
 
 def _same(file: Path, oid: str | None) -> bool:
     return blob(file.read_bytes()) == oid if file.is_file() else oid is None
-
-
-def _edited(said: Said) -> set[str]:
-    """Files that children wrote: a hand edit of one of them is adopted before."""
-    return {path for begun in said.begun.values() for path in begun["paths"]}
 
 
 def some(trials: list[Any], most: int, seed: str) -> list[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from child import KINDS
+from child import KINDS, Acks, line, write
 from fsagent.store import Store
 from scene import Children, Findings, Report, Scene, git, history, locks, some, status
 
@@ -195,6 +195,33 @@ def test_recovery_is_killed(tmp_path: Path, children: Children) -> None:
             assert trials.run(at="fill") == -9
             trials.reopen(at=again)
             trials.judge(report, f"at fill, and step {again} of opening")
+
+
+def another_goes_on(report: Report, trials: Trials, most: int = 0) -> None:
+    """A program that was open before, as a long chat is, changes the same file after the kill."""
+    for at, mode in some(steps_of(trials.calls()), most, trials.kind):
+        scene = trials.scene = Scene.make(trials.root, trials.kind)
+        other = Store(scene.root)
+        trials.children.run("one", scene.root, scene.acks, kind=trials.kind, at=at, mode=mode)
+        write(other, Acks(str(scene.acks)), "human: + beside", line("human", "beside"))
+        other.repo.close()
+        trials.judge(report, f"{trials.kind}, {mode} step {at}, and another goes on")
+
+
+@pytest.mark.parametrize("kind", ["core", "many", "turn"])
+def test_another_program_goes_on(tmp_path: Path, children: Children, kind: str) -> None:
+    with Report(f"kill -9 beside another program: {kind}") as report:
+        another_goes_on(report, Trials(children, kind, tmp_path / "sarah"), 8)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "first"])
+def test_another_program_goes_on_at_every_step(
+    tmp_path: Path, children: Children, kind: str, record_property: Record
+) -> None:
+    with Report(f"kill -9 at every step beside another program: {kind}", record_property) as report:
+        another_goes_on(report, Trials(children, kind, tmp_path / "sarah"))
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from child import die, line
 from fsagent import Agent
 from fsagent.errors import StoreError
-from fsagent.repo import disk
+from fsagent.repo import Made, disk
 from fsagent.repo.commit import Pipeline
 from fsagent.store import Store
 from scene import git
@@ -63,14 +63,14 @@ def test_a_commit_that_is_dropped_just_before_the_next_is_kept(
     """``git stash`` resets to the HEAD that it read before, also while a change begins."""
     sarah.blocks["human"] = "one"
     first = git(sarah.root, "rev-parse", "HEAD").decode().strip()
-    recover = sarah.store.repo.recover
+    make = sarah.store.repo.make
 
-    def dropped_after() -> None:
-        recover()
-        git(sarah.root, "reset", "-q", "--hard", "HEAD~1")
+    def dropped_before(*args: object) -> Made:
         monkeypatch.undo()
+        git(sarah.root, "reset", "-q", "--hard", "HEAD~1")
+        return make(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sarah.store.repo, "recover", dropped_after)
+    monkeypatch.setattr(sarah.store.repo, "make", dropped_before)
     sarah.notes.add("two")
     sarah.notes.add("three")
     assert is_kept(sarah, first)
