@@ -767,3 +767,16 @@ def test_a_program_that_lives_on_recovers_before_it_looks(
     assert subjects(sarah) == ["edit: core/human.md", "edit: core/human.md", "init: sarah"]
     assert "By another program." in git(sarah, "show", "HEAD~1:core/human.md")
     assert git(sarah, "status", "--porcelain") == ""
+
+
+def test_a_lock_that_nobody_frees_is_named_in_gits_own_way(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow(sarah)
+    monkeypatch.setattr("fsagent.repo.slow.PATIENCE", 0.1)
+    (sarah.root / ".git/HEAD.lock").touch()
+    with pytest.raises(StoreError, match=r"holds .*HEAD\.lock. Let it finish; if none is running"):
+        sarah.blocks["human"] = "By a program."
+    (sarah.root / ".git/HEAD.lock").unlink()
+    assert git(sarah, "status", "--porcelain") == ""
+    sarah.blocks["human"] = "By a program."

@@ -317,10 +317,7 @@ class Pipeline:
                 return
             except FileExistsError:
                 if last:
-                    raise StoreError(
-                        f"Another git process holds {lock}. Let it finish; "
-                        "if none is running, delete that file."
-                    ) from None
+                    raise held(lock) from None
             except FileNotFoundError:  # ``git pack-refs`` removes folders of refs that are empty
                 if last or not os.path.exists(ours):
                     raise
@@ -474,6 +471,13 @@ class Pipeline:
             if same_file(ours, self.lock):
                 disk.unlink(self.lock)
             disk.unlink(ours)
+
+
+def held(lock: str) -> StoreError:
+    """What a person is told of one of Git's locks that nobody lets go of."""
+    return StoreError(
+        f"Another git process holds {lock}. Let it finish; if none is running, delete that file."
+    )
 
 
 def refused(error: OSError, root: str) -> StoreError:

@@ -67,6 +67,7 @@ class GitFailed(StoreError):
 
 def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"") -> bytes:
     """What a command prints; with an exit status other than 0 it raises GitFailed."""
+    writing = inherited()
     try:
         with (
             _as_file(stdin) as given,
@@ -77,7 +78,9 @@ def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"
                 stderr=-1,
                 env=env,
                 cwd=cwd,
-                pass_fds=inherited(),
+                pass_fds=writing,
+                # Neither Ctrl-C nor a kill of the whole group stops git between two of its files.
+                process_group=0 if writing else None,
             ) as child,
         ):
             try:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Protocol
 from fsagent.errors import StoreError
 from fsagent.locks import tries
 from fsagent.repo import disk
-from fsagent.repo.commit import PATIENCE, Pipeline, intent, refused
+from fsagent.repo.commit import PATIENCE, Pipeline, held, intent, refused
 from fsagent.repo.heads import Head
 from fsagent.repo.journal import Entry
 from fsagent.repo.objects import blob_id
@@ -174,7 +175,10 @@ class Slow:
             try:
                 return self.git(*sync, *args, stdin=stdin, more=more)
             except GitFailed as error:
-                if last or ".lock" not in error.text:
+                lock = re.search(r"'([^']+\.lock)'", error.text)
+                if last and lock:
+                    raise held(lock[1]) from error
+                if last or not lock:
                     said = " ".join(error.text.split())[:200]
                     raise StoreError(f"Git refused: {said}") from error
         raise AssertionError("the last of the tries returns or raises")
