@@ -396,7 +396,7 @@ class Repo:
         history since is kept under a ref; ``told`` says so. See ``commit.Pipeline.commit``.
 
         Raises:
-            MovedError: a person committed one of the paths meanwhile.
+            MovedError: somebody committed or saved one of the paths meanwhile.
             StoreError: Git's lock is not to be had, or the disk refuses; nothing is changed then.
         """
         self.recover()

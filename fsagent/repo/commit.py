@@ -41,7 +41,7 @@ from fsagent.repo.objects import Object, Objects, blob_id, encode
 from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
 from fsagent.repo.run import COMMITTER
 from fsagent.repo.trees import FOLDER, Entries, Surgery, parse
-from fsagent.repo.worktree import Laid, plain_file, read, same_file
+from fsagent.repo.worktree import Laid, as_read, plain_file, read, same_file
 
 if TYPE_CHECKING:
     from fsagent.records import Person
@@ -193,24 +193,23 @@ class Pipeline:
             seen: What HEAD held for these paths when they were looked at; None: what it holds now.
 
         Raises:
-            MovedError: a person committed one of these paths meanwhile.
+            MovedError: somebody committed or saved one of these paths meanwhile.
             ConflictError: a merge left a conflict in one of them.
             UnfitIndexError, UnfitHeadError: only Git can write here.
             StoreError: a lock is not to be had, or the disk refuses; nothing is changed then.
         """
         end = time.monotonic() + PATIENCE
-        attempt = 0
+        attempt, looked = 0, seen is not None
         while attempt == 0 or time.monotonic() < end:
             head = self.heads.read()
             self.builds_on(head.commit)
             tree = self._tree_of(head.commit)
             known = {path: self._in_tree(tree, os.fsencode(path)) for path in puts}
-            if seen not in (None, known):
+            if (seen := known if seen is None else seen) != known:
                 raise MovedError
-            seen = known
             plan = self._plan(puts, head, tree, message, author, when, f"{ident}-{attempt}")
             try:
-                made = self._carry_out(plan)
+                made = self._carry_out(plan, looked)
                 if made:
                     return made
             except OSError as error:
@@ -218,8 +217,11 @@ class Pipeline:
             attempt += 1
         raise StoreError(f"Somebody else commits to {self.root} all the time: try again later.")
 
-    def _carry_out(self, plan: _Plan) -> Made | None:
-        """The steps, in order; None when HEAD moved before ours, and nothing was changed."""
+    def _carry_out(self, plan: _Plan, looked: bool) -> Made | None:
+        """The steps, in order; None when HEAD moved before ours, and nothing was changed.
+
+        ``looked`` says that the files were read for this commit, and not by a program before.
+        """
         disk.mkdir(self.tmp)
         try:
             self.objects.write(plan.objects, settle=self.durable)
@@ -230,6 +232,8 @@ class Pipeline:
                 if self.heads.read() != plan.head:
                     self._give_up(plan)
                     return None
+                if looked and not as_read(self.root, plan.puts):
+                    raise MovedError
                 plan.laid.put()
                 self._patch(plan)
             if not self._move(plan):

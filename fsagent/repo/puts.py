@@ -91,7 +91,7 @@ class Made:
 
 
 class MovedError(Exception):
-    """A person committed one of the paths in this moment: look at them again."""
+    """Somebody committed or saved one of the paths in this moment: look at them again."""
 
 
 class ConflictError(Exception):

@@ -37,7 +37,7 @@ from fsagent.repo.journal import Entry
 from fsagent.repo.objects import blob_id
 from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
 from fsagent.repo.run import GitFailed
-from fsagent.repo.worktree import Laid, plain_file, read, same_file
+from fsagent.repo.worktree import Laid, as_read, plain_file, read, same_file
 
 if TYPE_CHECKING:
     from fsagent.records import Person
@@ -146,7 +146,7 @@ class Slow:
                 entry = intent(ident, head, None, puts, message, author, when)
                 self.pipeline.journal.append(entry, flush=self.pipeline.durable)
                 self.pipeline.take(f"{self.tmp}/{ident}.index", self.pipeline.lock)
-                if seen is not None and self._in_head(puts) != {p: b for p, b in seen.items() if b}:
+                if seen is not None and not self._is_as_seen(puts, seen):
                     raise MovedError
                 laid.put()
                 self._commit_only(puts, message, who, ident)
@@ -160,6 +160,11 @@ class Slow:
                 raise refused(error, self.root) from error
             raise
         return self._finish(ident, laid)
+
+    def _is_as_seen(self, puts: Mapping[str, Put], seen: Mapping[str, Blob | None]) -> bool:
+        """Whether HEAD and the files that are taken are still what was looked at."""
+        head = {path: blob for path, blob in seen.items() if blob}
+        return self._in_head(puts) == head and as_read(self.root, puts)
 
     def _stored(self, put: Put) -> Put:
         """The same with its blob in the repository, under the name that it has there."""

@@ -144,6 +144,23 @@ class Laid:
         return _holds(put, _bytes(target)) if os.path.lexists(target) else put.blob is None
 
 
+def as_read(root: str, puts: Mapping[str, Put]) -> bool:
+    """Whether the files that a commit takes are still those that were read.
+
+    Asked under Git's lock: a checkout, as in ``git stash``, holds that lock while it removes a file
+    and writes it anew, and whoever reads it then finds none, or an empty one.
+    """
+    return all(
+        _mark(plain_file(f"{root}/{path}")) == _mark(put.stat)
+        for path, put in puts.items()
+        if put.how == "take"
+    )
+
+
+def _mark(stat: os.stat_result | None) -> tuple[int, ...]:
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns) if stat else ()
+
+
 def overtaken(private: str) -> Iterator[tuple[str, str]]:
     """Versions that somebody saved in the moment of a commit and then saved another one over.
 

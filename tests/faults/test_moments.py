@@ -113,6 +113,38 @@ def test_a_commit_that_is_dropped_before_a_killed_one_is_finished_is_kept(sarah:
     assert is_kept(sarah, first)
 
 
+# ── a file is checked out ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["empty", "missing"])
+@pytest.mark.parametrize("way", ["fast", "slow"])
+def test_a_file_that_git_is_just_checking_out_is_not_taken_for_a_hand_edit(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch, way: str, there: bool
+) -> None:
+    """``git stash`` holds index.lock, removes the file, makes it anew, and then writes it."""
+    sarah.blocks["human"] = "one"
+    if way == "slow":
+        git(sarah.root, "update-index", "--index-version", "4")
+    file = sarah.root / HUMAN
+    text = file.read_text()
+    take = Pipeline.take
+
+    def checked_out_before(pipeline: Pipeline, ours: str, lock: str) -> None:
+        monkeypatch.undo()
+        file.write_text(text)
+        take(pipeline, ours, lock)
+
+    monkeypatch.setattr(Pipeline, "take", checked_out_before)
+    file.unlink()
+    if there:
+        file.touch()
+    sarah.adopt()
+    append(sarah.store, "by tool")
+    assert "hand edit" not in git(sarah.root, "log", "--format=%s").decode()
+    assert file.read_text() == f"{text}by tool\n"
+    assert git(sarah.root, "status", "--porcelain") == b""
+
+
 # ── a file is saved ───────────────────────────────────────────────────────────────────────────
 
 
