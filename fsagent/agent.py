@@ -22,6 +22,8 @@ from fsagent.store import Store
 
 if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.context import Context
+    from fsagent.history.merge import Side
+    from fsagent.history.undo import Resolve, Undone
     from fsagent.index import Progress
     from fsagent.index.layered import Layered
     from fsagent.index.meaning import Meaning
@@ -381,6 +383,35 @@ class Agent:
     def diff(self, revisions: str = "HEAD") -> str:
         """What ``git diff`` shows: the work tree against a commit, or two commits."""
         return self.store.repo.diff(revisions)
+
+    def undo(
+        self,
+        what: str | Turn | Commit | None = None,
+        *,
+        side: Side | None = None,
+        resolve: Resolve | None = None,
+    ) -> Undone:
+        """Take back one change, or a whole turn's, in a new commit by the person.
+
+        Args:
+            what: A commit, a change id, or a turn; None is the newest change of memory, undos
+                included, so that twice gives it back.
+            side: Where a later change edited the same words: "ours" keeps these, "theirs" puts
+                back what was there before.
+            resolve: Asked instead, for each file with such a place: path and text with both sides
+                under headings; the answer is the text, or None to stop.
+
+        Raises:
+            UndoConflict: a later change edited the same words; nothing was written.
+            StoreError: it names nothing that can be undone, or nothing is left of it.
+        """
+        from fsagent.history.undo import find, undo
+
+        if isinstance(what, Turn):
+            what = what.id
+        elif isinstance(what, Commit):
+            what = what.commit
+        return undo(self.store, find(self.store, what), side=side, resolve=resolve)
 
     def _path(self, path: str | None) -> str | None:
         if path and not os.path.lexists(self.root / path):

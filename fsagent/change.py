@@ -53,7 +53,7 @@ class Change:
             self.seen[path] = self.store.read(path)
         return parse_page(self.writes.get(path) or self.seen.get(path) or b"")
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Keep other programs from writing, from now until the change ends."""
         if self._hold:
             self._hold()
@@ -61,7 +61,7 @@ class Change:
 
     def blocks(self) -> dict[str, Block]:
         """Core memory as this change leaves it."""
-        self._begin()
+        self.begin()
         found = self.store.blocks()
         for label, block in found.items():
             if block.path in self.writes:
@@ -74,7 +74,7 @@ class Change:
         Raises:
             BlockNotFound: naming the labels that there are.
         """
-        self._begin()
+        self.begin()
         if not self._labels:
             self._labels = {label_of(path): path for path in self.store.paths("core")}
         path = self._labels.get(unicodedata.normalize("NFC", label))

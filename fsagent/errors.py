@@ -8,7 +8,8 @@
     ├── StoreError                  a read or a write of memory was refused
     │   ├── BlockNotFound
     │   ├── ReadOnly
-    │   └── OverLimit
+    │   ├── OverLimit
+    │   └── UndoConflict            a later change edited the very words that an undo takes back
     ├── SearchError                 the index cannot answer
     └── ModelError                  the model is down, refuses, or is missing
     ToolError                       apart: its reader is the model
@@ -17,6 +18,8 @@ An exception that is not in this tree is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class FsagentError(Exception):
@@ -53,6 +56,17 @@ class ReadOnly(StoreError):
 
 class OverLimit(StoreError):
     """The write would make a block longer than its limit."""
+
+
+class UndoConflict(StoreError):
+    """What an undo would take back was edited since; nothing was written.
+
+    ``clashes`` are the places, with both sides (``fsagent.history.undo.Sides``).
+    """
+
+    def __init__(self, text: str, clashes: tuple[Any, ...] = ()) -> None:
+        super().__init__(text)
+        self.clashes = clashes
 
 
 class SearchError(FsagentError):

@@ -372,7 +372,7 @@ def usage_json(usage: Usage) -> dict[str, int]:
 
 # ── commit messages ───────────────────────────────────────────────────────────────────────────
 
-TRAILERS = ("Change", "Tool", "Tool-Call", "Turn", "Message", "Model")
+TRAILERS = ("Change", "Tool", "Tool-Call", "Turn", "Message", "Model", "Undoes")
 
 
 def format_message(subject: str, trailers: Mapping[str, str | None], body: str = "") -> str:

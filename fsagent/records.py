@@ -113,7 +113,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit, with the trailers that say which tool, turn and message it came from."""
+    """One commit, with the trailers that say which tool, turn and message it came from.
+
+    ``undoes`` is the change, turn or commit that it takes back.
+    """
 
     commit: str
     ts: str
@@ -125,6 +128,7 @@ class Commit:
     message: str | None = None
     change: str | None = None
     paths: tuple[str, ...] = ()
+    undoes: str | None = None
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,7 @@ class Store:
         turn: str | None = None,
         message: str | None = None,
         model: str | None = None,
+        undoes: str | None = None,
     ) -> Iterator[Change]:
         """Gather writes; at the end they are one commit by ``author`` (None: the agent).
 
@@ -230,6 +231,7 @@ class Store:
                 "Turn": turn,
                 "Message": message,
                 "Model": model,
+                "Undoes": undoes,
             }
             self._commit(change, author or self.author)
 
@@ -237,7 +239,7 @@ class Store:
         if not change.writes and not change.included:
             return
         with self._writing():
-            writes = {p: data for p, data in change.writes.items() if data != self._now(p)}
+            writes = {p: data for p, data in change.writes.items() if data != self.now(p)}
             if not writes and not change.included:
                 return
             self._unfiltered([*writes, *change.included])
@@ -318,21 +320,26 @@ class Store:
         if what:
             raise StoreError(f"A {what} is under way in {self.root}. {way_on(what)} first.")
 
-    def _now(self, path: str) -> bytes | None:
+    def now(self, path: str) -> bytes | None:
         """The file's bytes; None where there is no file (there may be a folder of that name)."""
         return self.read(path) if os.path.isfile(f"{self._top}/{path}") else None
 
     # ── hand edits ────────────────────────────────────────────────────────────────────────────
 
-    def adopt(self) -> list[Adopted]:
+    def adopt(self, paths: Iterable[str] | None = None) -> list[Adopted]:
         """Commit what a person changed in the agent's files, as that person; recall apart.
+
+        With ``paths``, only what was changed in these.
 
         The lines of a turn that may be under way are not a hand edit: see ``settle``. Where a
         version is staged and the file was edited further, both are kept, a commit each. Everything
         else stays staged or edited as it is.
         """
         with self._writing():
-            return self._adopt_all(self.dirty(recall=False))
+            if paths is None:
+                return self._adopt_all(self.dirty(recall=False))
+            self._ready()
+            return self._adopt_these(paths)
 
     def settle(self) -> tuple[list[str], list[Adopted]]:
         """What a turn begins with: mend what a killed one left, then adopt what a hand changed.
@@ -499,6 +506,15 @@ class Store:
             raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
         self.live.setdefault(path, set()).add(record.id)
         return path
+
+    def with_records(self, records: list[Record]) -> tuple[str, bytes]:
+        """The segment that takes these records, and its bytes with them: for one change with both.
+
+        Needs the turn.
+        """
+        lines = "".join(map(format_record, records)).encode()
+        path = self._segment(records[0], len(lines))
+        return path, (self.now(path) or b"") + lines
 
     def _segment(self, record: Record, size: int) -> str:
         """The segment that takes ``record``: the one this clone began last, or a new one.

@@ -26,12 +26,30 @@ from fsagent.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
+    from fsagent.store import Store
 
 MAX_STEPS = 50
 """Model calls in one turn, as in Letta."""
 
 _EDIT_SHOWN = 1500
 """Characters of a hand edit's changed lines that the agent is told."""
+
+
+def told_of(store: Store, adopted: Adopted) -> str:
+    """What an agent is told of a hand edit: who, where, and the changed lines."""
+    lines = [
+        line
+        for line in store.repo.patch(adopted.commit).split("\n")
+        if line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- "))
+    ]
+    names = ", ".join(one_line(path, 100) for path in adopted.paths[:20])
+    return f"{adopted.person.name} edited {names} by hand:\n{shortened(lines)}"
+
+
+def shortened(lines: list[str]) -> str:
+    """Changed lines, as many as an agent is told."""
+    patch = "\n".join(lines)
+    return patch if len(patch) <= _EDIT_SHOWN else patch[:_EDIT_SHOWN] + "\n[…]"
 
 
 class TurnRun:
@@ -182,17 +200,7 @@ class TurnRun:
     def _tell(self, adopted: Adopted) -> None:
         """Let the agent know, by an event, what a person changed by hand."""
         self.commits.append(adopted.commit)
-        lines = [
-            line
-            for line in self.store.repo.patch(adopted.commit).split("\n")
-            if line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- "))
-        ]
-        patch = "\n".join(lines)
-        if len(patch) > _EDIT_SHOWN:
-            patch = patch[:_EDIT_SHOWN] + "\n[…]"
-        names = ", ".join(one_line(path, 100) for path in adopted.paths[:20])
-        text = f"{adopted.person.name} edited {names} by hand:\n{patch}"
-        self._record("event", text, change=adopted.change)
+        self._record("event", told_of(self.store, adopted), change=adopted.change)
 
     def _broke_off(self, error: BaseException) -> None:
         """Keep what was heard, and say in recall why there is no more of it."""

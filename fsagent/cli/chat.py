@@ -32,6 +32,8 @@ HELP = """\
 /context        what the model is sent, and its size
 /log            the last commits
 /diff [REV]     what the last turn changed, or what changed since REV
+/undo           take back the last change of memory; again: the one before
+/redo           give it back
 /edit BLOCK     edit a block in your editor
 /search WORDS   find notes, messages and blocks
 /model [NAME]   which model this is, or talk to another
@@ -209,6 +211,7 @@ class _Conversation:
             raise click.UsageError("With --json there are no commands: each line is a turn.")
         from fsagent.cli.memory import edit_block
         from fsagent.cli.output import print_answer
+        from fsagent.cli.undo import walk
 
         agent = self.agent
         match name:
@@ -221,6 +224,8 @@ class _Conversation:
                     click.echo(line)
             case "diff":
                 click.echo(agent.diff(rest or self.before or "HEAD"))
+            case "undo" | "redo":
+                walk(agent, name, rest)
             case "edit":
                 if rest:
                     edit_block(agent, rest)

@@ -311,6 +311,7 @@ class Repo:
                 turn=trailers.get("Turn"),
                 message=trailers.get("Message"),
                 change=trailers.get("Change"),
+                undoes=trailers.get("Undoes"),
                 paths=tuple(name for name in names.lstrip("\0\n").split("\0") if name),
             )
 

@@ -1,0 +1,506 @@
+"""Undo: a new commit that takes back one older change, or a turn's, and nothing else.
+
+What is taken back is looked for along the first parents of HEAD; how a text is merged says
+``merge``. The commit holds the memory and, in recall, the event that tells the agent of it. Recall
+itself is never rewritten.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from fsagent.change import Adopted
+from fsagent.clock import stamp
+from fsagent.errors import StoreError, UndoConflict
+from fsagent.formats import one_line
+from fsagent.history.merge import Clash, Merged, Side, take_back
+from fsagent.layout import is_agents
+from fsagent.records import Record
+from fsagent.repo.past import FileChange, Past, past
+from fsagent.store import Store
+from fsagent.turn import shortened, told_of
+
+MEMORY = ("core", "archival", "files")
+"""What ``--last`` and a walk back look at. Other files of the agent's are undone by name."""
+
+Resolve = Callable[[str, str], "str | None"]
+"""Asked for a path and its text with both sides in it, a person gives the text; None: they stop."""
+
+NOW, UNDONE, MIDDLE, END = "<<<<<<< ", ">>>>>>> ", "=======", "without the change"
+_DEEP = 1 << 20
+_BINARY = "(a binary file)"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A clash as a person is shown it.
+
+    ``made`` is what the change made of the words, ``ours`` what they are today, by ``who`` in the
+    commit ``commit`` with ``subject`` ("" where no commit holds it yet), and ``theirs`` what they
+    were before. A whole file that is not there is "".
+    """
+
+    path: str
+    line: int
+    made: str
+    ours: str
+    theirs: str
+    who: str = ""
+    commit: str = ""
+    subject: str = ""
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Undone:
+    """An undo: its commit and change id, its subject, and what it took.
+
+    ``undoes`` is the id that was taken back, ``lines`` are the changed lines as in a diff.
+    """
+
+    commit: str
+    change: str
+    subject: str
+    undoes: str
+    paths: tuple[str, ...]
+    lines: tuple[str, ...]
+    adopted: tuple[Adopted, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be taken back: one commit, or those of a turn, newest first."""
+
+    id: str
+    subject: str
+    commits: tuple[Past, ...]
+
+
+class NothingLeftError(StoreError):
+    """What was to be taken back is not there any more."""
+
+
+# ── finding ───────────────────────────────────────────────────────────────────────────────────
+
+
+def newest(store: Store, limit: int = 10) -> list[Past]:
+    """The newest commits that changed memory, undos included."""
+    return past(store.repo, MEMORY, limit=limit)
+
+
+def find(store: Store, what: str | None = None) -> Target:
+    """The commit, change or turn that ``what`` names; None is the newest that changed memory.
+
+    Raises:
+        StoreError: there is none, or it cannot be undone.
+    """
+    repo = store.repo
+    if what is None:
+        found = newest(store, 1)
+        if not found:
+            raise StoreError(f"{store.root.name} has no change of memory yet: nothing to undo.")
+        return _single(store, found[0])
+    commit = repo.resolve(what)
+    if commit:
+        if not repo.descends(commit, "HEAD"):
+            raise StoreError(
+                f"{what} is not in the history of {store.root.name} as it is now: "
+                f"see fsagent log {store.root}"
+            )
+        return _single(store, past(repo, rev=commit, limit=1)[0])
+    found = past(repo, named=what, limit=_DEEP) if what.strip() else []
+    if not found:
+        raise StoreError(
+            f"{what!r} is no commit, change or turn of {store.root.name}: "
+            f"see fsagent log {store.root}"
+        )
+    if found[0].commit.change == what:
+        return _single(store, found[0])
+    of_memory = tuple(one for one in found if _files_of(one))
+    if not of_memory:
+        raise StoreError(f"The turn {what} changed no memory; what was said in it stays in recall.")
+    said = next((one.commit.subject for one in found if not _files_of(one)), "turn")
+    return Target(what, said, of_memory)
+
+
+def _single(store: Store, one: Past) -> Target:
+    name = one.commit.commit[:7]
+    if len(one.parents) > 1:
+        raise StoreError(
+            f"{name} is a merge, which brought many changes at once: undo these one by one."
+        )
+    files = _files_of(one)
+    if not files:
+        turn = one.commit.turn
+        what = "recall, which is never rewritten" if one.changes else "nothing"
+        more = f" What its turn did to memory: fsagent undo {store.root} {turn}" if turn else ""
+        raise StoreError(f"{name} changed {what}, so there is nothing to undo in it.{more}")
+    if any(change.path == "agent.yaml" and not change.old for change in files):
+        raise StoreError(
+            f"{name} made the agent, and cannot be undone; to be rid of it, delete the directory."
+        )
+    return Target(one.id, one.commit.subject, (one,))
+
+
+def _files_of(one: Past) -> list[FileChange]:
+    """The agent's own files that a commit changed, recall apart."""
+    return [
+        change
+        for change in one.changes
+        if is_agents(change.path)
+        and not change.path.startswith("recall/")
+        and (change.old or change.new)
+    ]
+
+
+# ── walking ───────────────────────────────────────────────────────────────────────────────────
+
+
+def step_back(store: Store, *, side: Side | None = None, resolve: Resolve | None = None) -> Undone:
+    """Undo the newest change that is no undo and is not undone: each time further back.
+
+    Raises:
+        UndoConflict, StoreError: as ``undo``, or since there is none left.
+    """
+    for one, undone in _standing(store):
+        if not undone and not one.commit.undoes and len(one.parents) == 1:
+            try:
+                return undo(store, _single(store, one), side=side, resolve=resolve)
+            except NothingLeftError:
+                continue
+    raise StoreError("There is no earlier change of memory to undo.")
+
+
+def step_forward(
+    store: Store, *, side: Side | None = None, resolve: Resolve | None = None
+) -> Undone:
+    """Give back what the newest undo took, unless memory was changed otherwise since.
+
+    Raises:
+        StoreError: there is nothing to redo.
+    """
+    for one, undone in _standing(store):
+        if not undone and one.commit.undoes:
+            return undo(store, _single(store, one), side=side, resolve=resolve)
+        if not undone:
+            break
+    raise StoreError("There is nothing to redo: the newest change of memory is not an undo.")
+
+
+def _standing(store: Store) -> Iterator[tuple[Past, bool]]:
+    """Changes of memory, newest first, and whether each is undone, or an undo of an undo."""
+    gone: set[str] = set()
+    for one in _stream(store, MEMORY):
+        undone = one.is_called(gone)
+        undoes = one.commit.undoes
+        if undoes and not undone:
+            gone.add(undoes)
+            if _is_redo(one):
+                yield one, True
+                continue
+        yield one, undone
+
+
+def _is_redo(one: Past) -> bool:
+    return one.commit.subject.startswith("redo: ")
+
+
+def _stream(store: Store, paths: tuple[str, ...]) -> Iterator[Past]:
+    """The commits that changed these paths, newest first, as many as are asked for."""
+    seen, limit = 0, 64
+    while True:
+        found = past(store.repo, paths, limit=limit)
+        yield from found[seen:]
+        if len(found) < limit:
+            return
+        seen, limit = len(found), limit * 8
+
+
+# ── undoing ───────────────────────────────────────────────────────────────────────────────────
+
+
+def undo(
+    store: Store, target: Target, *, side: Side | None = None, resolve: Resolve | None = None
+) -> Undone:
+    """Take back ``target`` in one commit by the person; see ``find``.
+
+    Args:
+        store: The agent's files.
+        target: What to take back.
+        side: What counts where a later change edited the same words: "ours", that change, or
+            "theirs", what was there before.
+        resolve: Asked instead for each file with such a place.
+
+    Raises:
+        UndoConflict: there is such a place, and neither is given; nothing was written.
+        StoreError: nothing of it is left to take back, or it cannot be written.
+    """
+    subject = _subject(target.subject)
+    person = store.repo.person()
+    with store.turn():
+        store.mend()
+        with store.change(subject, author=person, undoes=target.id) as change:
+            change.begin()
+            work = _Undoing(store, target, side)
+            files = work.files(resolve)
+            if not files:
+                raise NothingLeftError(
+                    f"Nothing of {one_line(target.subject)!r} is left to take back: memory does "
+                    "not hold it any more."
+                )
+            adopted = store.adopt(files)
+            change.seen.update({path: work.today[path] for path in files})
+            change.writes.update(files)
+            lines = [line for path in files for line in _diff(work.today[path], files[path])]
+            verb = "redid" if subject.startswith("redo: ") else "undid"
+            told = f"{person.name} {verb} {_bare(target.subject)!r}:\n{shortened(lines)}"
+            events = [(told_of(store, one), one.change) for one in adopted] + [(told, change.id)]
+            clock = store.clock
+            records = [
+                Record(clock.id(), stamp(clock.now()), "event", text, "", change=ident)
+                for text, ident in events
+            ]
+            path, data = store.with_records(records)
+            change.writes[path] = data
+    assert change.commit is not None  # noqa: S101 - recall has a new line
+    return Undone(
+        change.commit,
+        change.id,
+        subject,
+        target.id,
+        tuple(files),
+        tuple(lines),
+        (*adopted, *change.adopted),
+    )
+
+
+def _subject(of: str) -> str:
+    """The subject of an undo; one of an undo gives back, and is called so."""
+    return f"redo: {of[6:]}" if of.startswith("undo: ") else f"undo: {_bare(of)}"
+
+
+def _bare(subject: str) -> str:
+    return subject.removeprefix("undo: ").removeprefix("redo: ")
+
+
+def _diff(old: bytes | None, new: bytes | None) -> list[str]:
+    """The changed lines of a file."""
+    texts = [_text(data or b"") for data in (old, new)]
+    if None in texts:
+        return [_BINARY]
+    before, after = ((text or "").split("\n") for text in texts)
+    lines = difflib.unified_diff(before, after, n=0, lineterm="")
+    return [line.rstrip("\r") for line in list(lines)[2:] if not line.startswith("@@") and line[1:]]
+
+
+def _text(data: bytes) -> str | None:
+    """The text of a file; None for a binary one."""
+    try:
+        return None if b"\0" in data else data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+@dataclass
+class _Way:
+    """The versions of one file, oldest first, each with the commit that made it."""
+
+    texts: list[bytes | None]
+    commits: list[Past | None]
+
+    undos: set[int] = field(default_factory=set)
+    """The numbers of versions that took something back."""
+
+    def add(self, data: bytes | None, by: Past | None, *, undo: bool = False) -> None:
+        self.texts.append(data)
+        self.commits.append(by)
+        if undo or (by and by.commit.undoes):
+            self.undos.add(len(self.texts) - 1)
+
+
+@dataclass
+class _Undoing:
+    """One undo, in memory: nothing is written here."""
+
+    store: Store
+    target: Target
+    side: Side | None
+    today: dict[str, bytes | None] = field(default_factory=dict)
+    """The files as they are, hand edits included."""
+    result: dict[str, bytes | None] = field(default_factory=dict)
+    clashes: list[Sides] = field(default_factory=list)
+    again: dict[str, list[bytes | None]] = field(default_factory=dict)
+    """What each step of a turn has made of a file so far."""
+    ways: dict[str, _Way] = field(default_factory=dict)
+    asked: dict[str, Merged | str] = field(default_factory=dict)
+
+    def files(self, resolve: Resolve | None) -> dict[str, bytes | None]:
+        """The files that change, with what they will hold (None: they go)."""
+        for one in self.target.commits:
+            for change in _files_of(one):
+                self._take(one, change, resolve)
+        if self.clashes:
+            raise UndoConflict(_explained(self.target, self.clashes), tuple(self.clashes))
+        changed = {path: d for path, d in self.result.items() if d != self.today[path]}
+        if "agent.yaml" in changed and changed["agent.yaml"] is None:
+            raise StoreError("An agent without agent.yaml is none: this cannot be undone.")
+        return changed
+
+    def _take(self, one: Past, change: FileChange, resolve: Resolve | None) -> None:
+        path = change.path
+        if path not in self.today:
+            self.today[path] = self.result[path] = self.store.now(path)
+        before, after = self._read(change.old), self._read(change.new)
+        today = self.result[path]
+        if today == after:
+            made: bytes | None = before
+        elif today == before:
+            return
+        else:
+            made = self._merge(one, path, (before, after, today), resolve)
+        self.result[path] = made
+        self.again.setdefault(path, []).append(made)
+
+    def _merge(
+        self,
+        one: Past,
+        path: str,
+        three: tuple[bytes | None, bytes | None, bytes | None],
+        resolve: Resolve | None,
+    ) -> bytes | None:
+        """A file that went on changing after the change."""
+        before, after, today = three
+        if before is None and today is None:
+            return None
+        texts = [None if data is None else _text(data) for data in three]
+        way = self._way(one, path, before, after)
+        if None in texts:
+            return self._whole(path, way, three, resolve)
+        place = way.commits.index(one)
+        versions = [_text(data or b"") or "" for data in way.texts]
+        merged = take_back(versions, way.undos, place)
+        if not merged.clashes or self.side:
+            return merged.text(self.side or "ours").encode()
+        sides = [
+            Sides(path, c.line, c.made, c.ours, c.theirs, *self._who(way.commits[c.step]))
+            for c in merged.clashes
+        ]
+        if resolve:
+            return self._asked(path, _marked(merged, sides), resolve)
+        self.clashes += sides
+        return today
+
+    def _whole(
+        self,
+        path: str,
+        way: _Way,
+        three: tuple[bytes | None, bytes | None, bytes | None],
+        resolve: Resolve | None,
+    ) -> bytes | None:
+        """A file of which one side has the whole or nothing, or that is no text."""
+        before, after, today = three
+        if self.side:
+            return today if self.side == "ours" else before
+        made, ours, theirs = (("" if d is None else _text(d)) for d in (after, today, before))
+        who = self._who(way.commits[-1])
+        words = [_BINARY if text is None else text for text in (made, ours, theirs)]
+        sides = Sides(path, 0, words[0], words[1], words[2], *who, whole=True)
+        if resolve and None not in (made, ours, theirs):
+            clash = Clash(made or "", ours or "", theirs or "", 1, 0)
+            return self._asked(path, _marked(Merged((clash,)), [sides]), resolve) or None
+        self.clashes.append(sides)
+        return today
+
+    def _asked(self, path: str, text: str, resolve: Resolve) -> bytes:
+        answer = resolve(path, text)
+        if answer is None:
+            raise StoreError("Nothing was changed: the text was not saved.")
+        marks = tuple(mark for mark in (NOW, UNDONE) if f"\n{mark}" in f"\n{answer}")
+        if marks:
+            raise StoreError(
+                f"Nothing was changed: a heading {marks[0].strip()} is still in the text of {path}."
+            )
+        return answer.encode()
+
+    def _read(self, oid: str | None) -> bytes | None:
+        return None if oid is None else self.store.repo.read(oid)
+
+    def _who(self, one: Past | None) -> tuple[str, str, str]:
+        if one is None:
+            return self.store.repo.person().name, "", "not committed yet"
+        return one.commit.author, one.commit.commit, one.commit.subject
+
+    def _way(self, one: Past, path: str, before: bytes | None, after: bytes | None) -> _Way:
+        """How a file went from before the change to today.
+
+        It begins earlier where an undo is on it: before what that one took back, so that a line
+        which came back is known for the same.
+        """
+        chain = self._chain(one, path)
+        if chain:
+            way = _Way([self._read(chain[0][1].old)], [None])
+            for step, change in chain:
+                way.add(self._read(change.new), step)
+        else:  # it came in by a merge: there is no single way
+            way = _Way([before, after], [None, one])
+            head = self.store.repo.files("HEAD", [path]).get(path)
+            last = next(iter(past(self.store.repo, (path,), limit=1)), None)
+            way.add(self._read(head.oid if head else None), last)
+        if way.texts[-1] != self.today[path]:
+            way.add(self.today[path], None)
+        for made in self.again.get(path, ()):
+            way.add(made, self.target.commits[0], undo=True)
+        return way
+
+    def _chain(self, one: Past, path: str) -> list[tuple[Past, FileChange]]:
+        """The commits that changed a file since before the change, oldest first; [] if unknown."""
+        found: list[tuple[Past, FileChange]] = []
+        wanted = {one.commit.commit}
+        met: set[str] = set()
+        for step in _stream(self.store, (path,)):
+            change = next((c for c in step.changes if c.path == path), None)
+            if change is None:
+                continue
+            if found and found[-1][1].old != change.new:
+                break
+            if met >= wanted and not step.is_called(wanted):
+                break
+            found.append((step, change))
+            met |= {name for name in wanted if step.is_called({name})}
+            if step.commit.undoes:
+                wanted.add(step.commit.undoes)
+        found.reverse()
+        return found if any(s.commit.commit == one.commit.commit for s, _ in found) else []
+
+
+def _marked(merged: Merged, sides: list[Sides]) -> str:
+    """A text with both sides of each clash under headings, for a person to settle."""
+    parts, left = [], list(sides)
+    for piece in merged.pieces:
+        if isinstance(piece, str):
+            parts.append(piece)
+            continue
+        side = left.pop(0)
+        by = f" ({side.who}: {one_line(side.subject)})" if side.who else ""
+        parts.append(f"{NOW}as it is now{by}\n{_ended(piece.ours)}{MIDDLE}\n")
+        parts.append(f"{_ended(piece.theirs)}{UNDONE}{END}\n")
+    return "".join(parts)
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else f"{text}\n"
+
+
+def _explained(target: Target, clashes: list[Sides]) -> str:
+    first = clashes[0]
+    more = f" and {len(clashes) - 1} more" if len(clashes) > 1 else ""
+    where = f"{first.path}{f', line {first.line}' if first.line else ''}{more}"
+    by = f"{first.who}: {one_line(first.subject, 50)}"
+    by += f", {first.commit[:7]}" if first.commit else ""
+    return (
+        f"{one_line(target.subject)!r} cannot be taken back as it is, since a later change "
+        f"edited the same words ({where}; {by}). Nothing was changed: keep the later words "
+        "with --ours, put back what was there before with --theirs, or decide with --edit."
+    )
