@@ -33,8 +33,9 @@ _PAIRS_MAX = 2500
 _DIFF_MAX = 4_000_000
 """The same for a comparison at all: beyond it a passage counts as rewritten."""
 
-_ALIKE = 0.5
-"""The part of their words that two lines share at least, where one is an edit of the other."""
+_ALIKE, _ALIKE_ALONE = 0.5, 0.3
+"""The part of their words that two lines share at least, where one is an edit of the other; in a
+passage of many lines, and where one line took the place of one."""
 
 _TOKEN = re.compile(r"\w+|\r?\n|[^\S\n]+|[^\w\s]")
 
@@ -439,16 +440,17 @@ def _paired(
     old_words = [_words("" if id(line) in moved else line.text) for line in gone]
     new_words = [_words("" if j in moves else new[j]) for j in coming]
     rows, columns = len(gone), len(coming)
+    enough = _ALIKE_ALONE if rows == columns == 1 else _ALIKE
     alike = [[_likeness(a, b) for b in new_words] for a in old_words]
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
     for i in range(rows - 1, -1, -1):
         for j in range(columns - 1, -1, -1):
-            both = alike[i][j] + best[i + 1][j + 1] if alike[i][j] >= _ALIKE else -1.0
+            both = alike[i][j] + best[i + 1][j + 1] if alike[i][j] >= enough else -1.0
             best[i][j] = max(best[i + 1][j], best[i][j + 1], both)
     found: list[_Hole] = []
     i = j = i0 = j0 = 0
     while i < rows and j < columns:
-        if alike[i][j] >= _ALIKE and best[i][j] == alike[i][j] + best[i + 1][j + 1]:
+        if alike[i][j] >= enough and best[i][j] == alike[i][j] + best[i + 1][j + 1]:
             found += [(at + i0, gone[i0:i], coming[j0:j]), (-1, [gone[i]], [coming[j]])]
             i, j = i + 1, j + 1
             i0, j0 = i, j
@@ -546,7 +548,9 @@ def _meet(
 
 
 def _words(text: str) -> Counter[str]:
-    return Counter(word for word in _TOKEN.findall(text) if word.strip())
+    """The words of a line; its signs, where it has none."""
+    words = Counter(re.findall(r"\w+", text))
+    return words or Counter(re.findall(r"\S", text))
 
 
 def _likeness(one: Counter[str], other: Counter[str]) -> float:

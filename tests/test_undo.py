@@ -1,0 +1,853 @@
+"""Undo: exactly one change is taken back, and nothing of what came later."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from fsagent import Agent, ScriptedClient, call
+from fsagent.environment import Environment
+from fsagent.errors import StoreError, UndoConflict
+from fsagent.history.merge import merge_words, take_back
+from fsagent.history.undo import NothingLeftError, step_back, step_forward
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from conftest import FixedClock, git, script, subjects
+
+HUMAN = "core/human.md"
+
+
+def value(agent: Agent, label: str = "human") -> list[str]:
+    return agent.blocks[label].text.split("\n")
+
+
+def learn(agent: Agent, *lines: str) -> list[str]:
+    """One turn, in which each line is appended by a call of its own; the commits' ids."""
+    script(agent, [call("core_memory_append", label="human", content=x) for x in lines], "ok")
+    return list(agent.chat("hear").commits)
+
+
+def head(agent: Agent) -> str:
+    return git(agent, "rev-parse", "HEAD").strip()
+
+
+# ── merging ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "today", "undone"),
+    [
+        ("a\n", "a\nX\n", "a\nX\nY\n", "a\nY\n"),
+        ("a\n", "X\na\n", "Y\nX\na\n", "Y\na\n"),
+        ("a\nX\nb\n", "a\nb\n", "a\nN\nb\n", "a\nX\nN\nb\n"),
+        ("a\nX\n", "a\n", "a\nY\n", "a\nX\nY\n"),
+        ("", "X\n", "X\nY\n", "Y\n"),
+        # inserted between two lines of the change
+        ("a\n", "a\nX1\nX2\n", "a\nX1\nN\nX2\n", "a\nN\n"),
+        # one of two lines has been removed since
+        ("a\n", "a\nX1\nX2\n", "a\nX2\nN\n", "a\nN\n"),
+        # other words of the same line
+        ("Lives in Utrecht.\n", "Lives in Ghent.\n", "Lives in Ghent with Ada.\n", "Lives in Utrecht with Ada.\n"),
+        ("one two three\n", "one 2 three\n", "1 2 3\n", "1 two 3\n"),
+        # a line that was moved since is still the line that the change added
+        ("a\nb\n", "a\nb\nX\n", "X\nb\na\nc\n", "b\na\nc\n"),
+        # and a line that the change moved goes back with what it holds now
+        ("a\nb\nc c\n", "c c\na\nb\n", "c c d\na\nb\ne\n", "a\nb\nc c d\ne\n"),
+        # bytes: line ends, the missing one at the end, front matter
+        ("a\r\nb\r\n", "a\r\nX\r\nb\r\n", "a\r\nX\r\nb\r\nc\n", "a\r\nb\r\nc\n"),
+        ("a\r\nb\r\n", "a\nb\n", "a\nb\nc\n", "a\r\nb\r\nc\n"),
+        ("a", "a\nX\n", "n\na\nX\n", "n\na"),
+        ("a", "a\nX\n", "a\nX\nY\n", "a\nY\n"),
+        ("a\nb", "a\nX\nb", "a\nX\nb\nc", "a\nb\nc"),
+        ("---\nlimit: 9\n---\n\na\n", "---\nlimit: 9\n---\n\na\nX\n", "---\nlimit: 8\nx: 1\n---\n\na\nX\nb\n", "---\nlimit: 8\nx: 1\n---\n\na\nb\n"),
+        ("a\x0bb\u2028c\n", "a\x0bb\u2028c\nX\n", "a\x0bb\u2028c\nX\ny\n", "a\x0bb\u2028c\ny\n"),
+    ],
+)  # fmt: skip
+def test_later_changes_stay(before: str, after: str, today: str, undone: str) -> None:
+    merged = take_back([before, after, today])
+    assert not merged.clashes
+    assert merged.text("ours") == merged.text("theirs") == undone
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "today", "ours", "theirs", "line"),
+    [
+        ("a\nLives in Utrecht.\n", "a\nLives in Ghent.\n", "N\na\nLives in Berlin.\n",
+         "N\na\nLives in Berlin.\n", "N\na\nLives in Utrecht.\n", 3),
+        ("a\n", "a\nLikes black tea.\n", "a\nLikes green tea.\nb\n",
+         "a\nLikes green tea.\nb\n", "a\nb\n", 2),
+        ("a\n", "a\nX\n", "b\na\nnothing like it\n", "b\na\nnothing like it\n", "b\na\n", 3),
+        ("Likes tea.\nb\n", "Likes milk.\nb\n", "b\nc\n", "b\nc\n", "Likes tea.\nb\nc\n", 1),
+        ("old\nb\n", "NEW\nb\n", "b\n", "b\n", "old\nb\n", 1),
+        # two changes of the line, of which only one is in the way
+        ("a b c d e\n", "A b c d E\n", "A b c d X\nz\n", "a b c d X\nz\n", "a b c d e\nz\n", 1),
+    ],
+)  # fmt: skip
+def test_the_same_words_clash(
+    before: str, after: str, today: str, ours: str, theirs: str, line: int
+) -> None:
+    merged = take_back([before, after, today])
+    assert [clash.line for clash in merged.clashes] == [line]
+    assert merged.text("ours") == ours
+    assert merged.text("theirs") == theirs
+
+
+def test_words_that_come_back_are_the_same_words() -> None:
+    """Undone, redone, and undone again: the line that came back is the line of the change."""
+    versions = ["a\n", "a\nX\n", "a\n", "a\nX\n", "a\nX\nb\n"]
+    assert take_back(versions, undos=[2, 3]).text("ours") == "a\nb\n"
+    # where somebody wrote it anew, it is theirs
+    assert take_back(versions).text("ours") == "a\nX\nb\n"
+
+
+def test_lines_come_back_in_their_order() -> None:
+    versions = ["a\n", "a\nX\n", "a\nX\nY\n", "a\nY\n", "a\n", "a\nX\n"]
+    assert take_back(versions, undos=[3, 4, 5], at=4).text("ours") == "a\nX\nY\n"
+
+
+def test_two_words_with_a_space_between_are_one_edit() -> None:
+    """Or half of one sentence would stand in another."""
+    before, after, today = "Likes tea.", "Hates Mondays.", "Hates rainy Mondays."
+    assert merge_words(after, today, before, "ours") == (today, True)
+    assert merge_words(after, today, before, "theirs") == ("Likes tea.", True)
+
+
+def test_a_rewritten_book_takes_no_time() -> None:
+    old = "".join(f"line {n} of the old one\n" for n in range(3000))
+    new = "".join(f"{n} quite another\n" for n in range(3000))
+    assert take_back([old, new, new + "more\n"]).text("ours") == old + "more\n"
+
+
+# ── undoing ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_commit_takes_it_back_and_tells_the_agent(sarah: Agent) -> None:
+    utrecht, tea, _ = learn(sarah, "Lives in Utrecht.", "Likes tea.")
+    before = head(sarah)
+    undone = sarah.undo(utrecht)
+    assert value(sarah) == ["Name: Tim", "Likes tea."]
+    assert undone.lines == ("-Lives in Utrecht.",)
+    assert undone.paths == (HUMAN,)
+    assert git(sarah, "rev-parse", "HEAD~1").strip() == before
+    log = sarah.log(limit=1)[0]
+    assert log.subject == "undo: human: + Lives in Utrecht."
+    assert (log.commit, log.author) == (undone.commit, "Tim")
+    assert log.undoes == undone.undoes == sarah.log()[3].change
+    assert sorted(log.paths) == sorted([HUMAN, sarah.store.segments()[-1]])
+    assert git(sarah, "status", "--porcelain") == ""
+    event = next(sarah.store.newest())
+    assert (event.role, event.change) == ("event", undone.change)
+    assert event.content == "Tim undid 'human: + Lives in Utrecht.':\n-Lives in Utrecht."
+    assert "Lives in Utrecht" in sarah.context().render()  # it is said there, as undone
+    assert sarah.undo(tea).lines == ("-Likes tea.",)
+
+
+def test_last_twice_gives_it_back(sarah: Agent) -> None:
+    learn(sarah, "Lives in Utrecht.")
+    learn(sarah)  # a turn that changes nothing but recall does not count
+    data = (sarah.root / HUMAN).read_bytes()
+    sarah.undo()
+    assert value(sarah) == ["Name: Tim"]
+    undone = sarah.undo()
+    assert (sarah.root / HUMAN).read_bytes() == data
+    assert undone.lines == ("+Lives in Utrecht.",)
+    sarah.undo()
+    assert subjects(sarah)[:3] == [
+        "undo: human: + Lives in Utrecht.",
+        "redo: human: + Lives in Utrecht.",
+        "undo: human: + Lives in Utrecht.",
+    ]
+    # the first one again, which is undone by now
+    commit = sarah.log("human")[3].commit
+    with pytest.raises(
+        NothingLeftError, match=r"^Nothing of 'human: \+ Lives in Utrecht\.' is left"
+    ):
+        sarah.undo(commit)
+    sarah.undo()
+    assert sarah.undo(commit).lines == ("-Lives in Utrecht.",)  # the line that came back is it
+
+
+def test_a_clash_writes_nothing_and_shows_both_sides(sarah: Agent) -> None:
+    utrecht, _ = learn(sarah, "Lives in Utrecht.")
+    learn(sarah, "Likes tea.")
+    sarah.blocks["human"] = "Name: Tim\nLives in Ghent.\nLikes tea."
+    before, files = head(sarah), git(sarah, "ls-files", "-s")
+    recall = [(sarah.root / p).read_bytes() for p in sarah.store.segments()]
+    with pytest.raises(UndoConflict) as error:
+        sarah.undo(utrecht)
+    assert (head(sarah), git(sarah, "ls-files", "-s")) == (before, files)
+    assert [(sarah.root / p).read_bytes() for p in sarah.store.segments()] == recall
+    assert git(sarah, "status", "--porcelain") == ""
+    (sides,) = error.value.clashes
+    assert (sides.path, sides.line) == (HUMAN, 7)
+    assert (sides.made, sides.ours) == ("Lives in Utrecht.\n", "Lives in Ghent.\n")
+    assert (sides.theirs, sides.who, sides.commit) == ("", "Tim", before)
+    text = str(error.value)
+    assert f"core/human.md, line 7; Tim: edit: core/human.md, {before[:7]}" in text
+    assert all(way in text for way in ("--ours", "--theirs", "--edit"))
+    with pytest.raises(NothingLeftError):  # all of it is in the clash
+        sarah.undo(utrecht, side="ours")
+    sarah.undo(utrecht, side="theirs")
+    assert value(sarah) == ["Name: Tim", "Likes tea."]
+
+
+def test_one_side_for_the_clash_and_the_rest_as_ever(sarah: Agent) -> None:
+    sarah.blocks["human"] = "City: Utrecht\nPet: cat\n"
+    sarah.blocks["human"] = "City: Ghent\nPet: dog\n"
+    both = head(sarah)
+    sarah.blocks["human"] = "City: Berlin\nPet: dog\n"
+    sarah.undo(both, side="ours")
+    assert value(sarah) == ["City: Berlin", "Pet: cat"]
+    sarah.undo()
+    sarah.undo(both, side="theirs")
+    assert value(sarah) == ["City: Utrecht", "Pet: cat"]
+
+
+def test_a_person_decides_in_a_text_with_both_sides(sarah: Agent) -> None:
+    utrecht, _ = learn(sarah, "Lives in Utrecht.")
+    sarah.blocks["human"] = "Name: Tim\nLives in Ghent."
+    asked: list[tuple[str, str]] = []
+
+    def answer(text: str | None) -> Callable[[str, str], str | None]:
+        return lambda *question: asked.append(question) or text  # type: ignore[func-returns-value]
+
+    before = head(sarah)
+    for wrong in (None, "<<<<<<< as it is now\n"):
+        with pytest.raises(StoreError, match=r"^Nothing was changed"):
+            sarah.undo(utrecht, resolve=answer(wrong))
+    assert head(sarah) == before
+    sarah.undo(utrecht, resolve=answer("Name: Tim\nLives on Mars.\n"))
+    assert value(sarah) == ["Name: Tim", "Lives on Mars."]
+    path, text = asked[0]
+    assert path == HUMAN
+    assert text.endswith(
+        "Name: Tim\n"
+        "<<<<<<< as it is now (Tim: edit: core/human.md)\n"
+        "Lives in Ghent.\n"
+        "=======\n"
+        ">>>>>>> without the change\n"
+    )
+
+
+def test_notes_come_and_go(sarah: Agent) -> None:
+    note = sarah.notes.add("Ada is a cat.")
+    made = head(sarah)
+    sarah.notes.add("Another.")
+    data = (sarah.root / note.path).read_bytes()
+    sarah.undo(made)
+    assert [n.text for n in sarah.notes] == ["Another."]
+    sarah.undo()
+    assert (sarah.root / note.path).read_bytes() == data
+    (sarah.root / note.path).unlink()
+    gone = sarah.adopt()[0].commit
+    sarah.undo(gone)
+    assert (sarah.root / note.path).read_bytes() == data
+    (sarah.root / note.path).write_bytes(data + b"And old.\n")
+    edited = sarah.adopt()[0].commit
+    with pytest.raises(UndoConflict) as error:
+        sarah.undo(made)
+    (sides,) = error.value.clashes
+    assert sides.whole
+    assert (sides.made, sides.ours, sides.theirs) == (
+        data.decode(), data.decode() + "And old.\n", "",
+    )  # fmt: skip
+    assert sides.commit == edited
+    sarah.undo(made, side="theirs")
+    assert not (sarah.root / note.path).exists()
+    with pytest.raises(UndoConflict):  # of the edit of a note that is gone
+        sarah.undo(edited)
+
+
+def test_a_turn_is_one(sarah: Agent) -> None:
+    script(
+        sarah,
+        [
+            call("core_memory_append", label="human", content="Lives in Utrecht."),
+            call("archival_memory_insert", content="Ada is a cat."),
+            call("core_memory_replace", label="human", old_content="Utrecht", new_content="Ghent"),
+        ],
+        "ok",
+    )
+    files = dict(sarah.store.repo.files("HEAD", ["core", "archival"]))
+    turn = sarah.chat("hear")
+    learn(sarah, "Likes tea.")
+    later = dict(sarah.store.repo.files("HEAD", ["core", "archival"]))
+    count = len(sarah.log())
+    undone = sarah.undo(turn)
+    assert len(sarah.log()) == count + 1
+    assert subjects(sarah)[0] == "undo: turn: hear"
+    assert undone.undoes == turn.id
+    assert value(sarah) == ["Name: Tim", "Likes tea."]
+    assert list(sarah.notes) == []
+    sarah.undo()
+    assert sarah.store.repo.files("HEAD", ["core", "archival"]) == later
+    sarah.undo(turn.id)
+    learned = sarah.log("human")[3].commit
+    assert sarah.log("human")[3].subject == "human: + Likes tea."
+    sarah.undo(learned)
+    assert sarah.store.repo.files("HEAD", ["core", "archival"]) == files
+
+
+def test_what_cannot_be_undone(sarah: Agent) -> None:
+    init = head(sarah)
+    turn = learn(sarah, "Lives in Utrecht.")[-1]
+    git(sarah, "switch", "-q", "-c", "side", init)
+    (sarah.root / "core/side.md").write_text("x\n")
+    git(sarah, "add", ".")
+    git(sarah, "commit", "-q", "-m", "on the side")
+    side = head(sarah)
+    git(sarah, "switch", "-q", "main")
+    with pytest.raises(StoreError, match="is not in the history of sarah"):
+        sarah.undo(side)
+    git(sarah, "merge", "-q", "--no-edit", "side")
+    with pytest.raises(StoreError, match="is a merge, which brought many changes at once"):
+        sarah.undo("HEAD")
+    with pytest.raises(StoreError, match="changed recall, which is never rewritten"):
+        sarah.undo(turn)
+    with pytest.raises(StoreError, match="made the agent, and cannot be undone"):
+        sarah.undo(init)
+    for name in ("nothing", "", "--all", "a..b", "zzzz"):
+        with pytest.raises(StoreError, match="is no commit, change or turn of sarah"):
+            sarah.undo(name)
+    assert sarah.undo(side).lines == ("-x",)  # what came in by the merge can be
+
+
+def test_a_change_that_came_in_by_a_merge(sarah: Agent) -> None:
+    sarah.blocks["human"] = "a\nb\nc\nd\ne\n"
+    git(sarah, "switch", "-q", "-c", "side")
+    sarah.blocks["human"] = "X\na\nb\nc\nd\ne\n"
+    side = head(sarah)
+    git(sarah, "switch", "-q", "main")
+    sarah.blocks["human"] = "a\nb\nc\nd\ne\nY\n"
+    git(sarah, "merge", "-q", "--no-edit", "side")
+    sarah.blocks["human"] = "X\nN\na\nb\nc\nd\ne\nY\n"
+    sarah.undo(side)
+    assert value(sarah) == ["N", "a", "b", "c", "d", "e", "Y"]
+
+
+def test_read_only_and_limits_hinder_no_person(sarah: Agent) -> None:
+    path = sarah.root / HUMAN
+    path.write_text("---\nlimit: 10\n---\n\n" + "long " * 10 + "\n")
+    sarah.adopt()
+    path.write_text("---\nlimit: 10\nread_only: true\n---\n\nshort\n")
+    sarah.adopt()
+    path.write_text("---\nlimit: 10\nread_only: true\n---\n\nshorter\n")
+    sarah.adopt()
+    sarah.undo("HEAD~1", side="theirs")
+    assert sarah.blocks["human"].text == ("long " * 10)
+
+
+def test_bytes_are_kept(sarah: Agent) -> None:
+    path = sarah.root / HUMAN
+    versions = [
+        b"\xef\xbb\xbf---\r\nlimit: 500\r\nmine:   odd\r\n---\r\n\r\na\r\nb",
+        b"\xef\xbb\xbf---\r\nlimit: 500\r\nmine:   odd\r\n---\r\n\r\na\r\nX\r\nb",
+        b"\xef\xbb\xbf---\r\nlimit: 500\r\nmine:   odd\r\n---\r\n\r\na\r\nX\r\nb\r\nc",
+    ]
+    for data in versions:
+        path.write_bytes(data)
+        sarah.adopt()
+    sarah.undo("HEAD~1")
+    assert path.read_bytes() == versions[2].replace(b"X\r\n", b"")
+    sarah.undo()
+    assert path.read_bytes() == versions[2]
+
+
+def test_files_that_are_no_text(sarah: Agent) -> None:
+    path = sarah.root / "files/a.bin"
+    path.parent.mkdir()
+    for data in (b"\0\1", b"\0\2"):
+        path.write_bytes(data)
+        sarah.adopt()
+    sarah.undo()
+    assert path.read_bytes() == b"\0\1"
+    sarah.undo()
+    path.write_bytes(b"\xff\3")
+    sarah.adopt()
+    with pytest.raises(UndoConflict):
+        sarah.undo("HEAD~3")
+    sarah.undo("HEAD~3", side="theirs")
+    assert path.read_bytes() == b"\0\1"
+
+
+def test_a_hand_edit_is_adopted_first_and_told(sarah: Agent) -> None:
+    utrecht, _ = learn(sarah, "Lives in Utrecht.")
+    other = sarah.root / "core/persona.md"
+    with (sarah.root / HUMAN).open("a") as file:
+        file.write("Likes tea.\n")
+    other.write_text("Half an")
+    sarah.undo(utrecht)
+    assert subjects(sarah)[:2] == ["undo: human: + Lives in Utrecht.", "hand edit: core/human.md"]
+    assert value(sarah) == ["Name: Tim", "Likes tea."]
+    events = [record.content for record in sarah.store.newest()][:2]
+    assert events[1] == "Tim edited core/human.md by hand:\n+Likes tea."
+    assert (
+        git(sarah, "status", "--porcelain") == " M core/persona.md\n"
+    )  # that one is not its matter
+    # where it clashes, not even the hand edit is committed
+    with (sarah.root / HUMAN).open("w") as file:
+        file.write("Likes green tea.\n")
+    before = head(sarah)
+    with pytest.raises(UndoConflict) as error:
+        sarah.undo("HEAD~1")
+    assert "not committed yet" in str(error.value)
+    assert head(sarah) == before
+    assert (sarah.root / HUMAN).read_text() == "Likes green tea.\n"
+
+
+def test_an_undo_that_cannot_be_written_leaves_no_word_of_it(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    utrecht, _ = learn(sarah, "Lives in Utrecht.")
+
+    def full(*_: object) -> None:
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(sarah.store.repo, "commit", full)
+    before = git(sarah, "rev-parse", "HEAD^{tree}")
+    with pytest.raises(StoreError, match="The disk is full"):
+        sarah.undo(utrecht)
+    assert git(sarah, "status", "--porcelain") == ""
+    assert git(sarah, "rev-parse", "HEAD^{tree}") == before
+
+
+def test_walking_back_and_forth(sarah: Agent) -> None:
+    for line in ("One.", "Two.", "Three."):
+        learn(sarah, line)
+    with pytest.raises(StoreError, match="nothing to redo"):
+        step_forward(sarah.store)
+    walked = []
+    for step in (step_back, step_back, step_forward, step_back, step_back):
+        step(sarah.store)
+        walked.append(value(sarah)[1:])
+    assert walked == [["One.", "Two."], ["One."], ["One.", "Two."], ["One."], []]
+    with pytest.raises(StoreError, match="no earlier change"):
+        step_back(sarah.store)
+    for _ in range(3):
+        step_forward(sarah.store)
+    assert value(sarah)[1:] == ["One.", "Two.", "Three."]
+    step_back(sarah.store)
+    learn(sarah, "Four.")  # from here on there is no way forward
+    with pytest.raises(StoreError, match="nothing to redo"):
+        step_forward(sarah.store)
+    step_back(sarah.store)
+    step_back(sarah.store)
+    assert value(sarah)[1:] == ["One."]
+
+
+# ── the command ───────────────────────────────────────────────────────────────────────────────
+
+
+def run(agent: Agent, *arguments: str, status: int = 0, stdin: str = "") -> tuple[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "fsagent", *arguments],
+        cwd=agent.root.parent, input=stdin, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def test_the_command(sarah: Agent) -> None:
+    learn(sarah, "Lives in Utrecht.", "Likes tea.")
+    out, err = run(sarah, "undo", "sarah")
+    assert [line[37:].strip() for line in out.splitlines()] == [
+        "human: + Likes tea.", "human: + Lives in Utrecht.", "init: sarah",
+    ]  # fmt: skip
+    assert "fsagent undo sarah COMMIT" in err
+    name = out.splitlines()[1].split()[0]
+    out, err = run(sarah, "undo", "sarah", name)
+    assert out == "undone: human: + Lives in Utrecht.\n  -Lives in Utrecht.\n"
+    assert err == f"committed as {head(sarah)[:7]}\n"
+    found = json.loads(run(sarah, "undo", "sarah", "--last", "--json")[0])
+    assert found["commit"] == head(sarah)
+    assert (found["lines"], found["paths"]) == (["+Lives in Utrecht."], [HUMAN])
+    assert "Give either" in run(sarah, "undo", "sarah", name, "--last", status=2)[1]
+    assert "neither" in run(sarah, "undo", "sarah", name, "--edit", "--ours", status=2)[1]
+
+
+def test_the_command_shows_a_clash(sarah: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    utrecht, _ = learn(sarah, "Lives in Utrecht.")
+    sarah.blocks["human"] = "Name: Tim\nLives in Ghent."
+    out, err = run(sarah, "undo", "sarah", utrecht, status=1)
+    assert out == ""
+    assert err.splitlines()[:7] == [
+        "core/human.md:7",
+        "  the change made",
+        "    Lives in Utrecht.",
+        f"  now it is (Tim: edit: core/human.md, {head(sarah)[:7]})",
+        "    Lives in Ghent.",
+        "  before it was",
+        "    (nothing)",
+    ]
+    editor = sarah.root.parent / "editor"
+    editor.write_text("#!/bin/sh\nsed -i -e '/^[<=>]\\{7\\}/d' -e s/Ghent/Mars/ \"$1\"\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.setenv("VISUAL", str(editor))
+    out, _ = run(sarah, "undo", "sarah", utrecht, "--edit")
+    assert out.splitlines()[1:] == ["  -Lives in Ghent.", "  +Lives in Mars."]
+
+
+def test_in_a_conversation(sarah: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in ("One.", "Two."):
+        learn(sarah, line)
+    path = sarah.root.parent / "script.json"
+    path.write_text("[]")
+    monkeypatch.setenv("FSAGENT_MODEL", f"scripted:{path}")
+    said = "/undo\n/undo\n/redo\n/undo\n/redo\n/redo\n/redo\n"
+    out, err = run(sarah, "chat", "sarah", "-i", stdin=said, status=1)
+    assert [line for line in out.splitlines() if line.startswith(("un", "re"))] == [
+        "undone: human: + Two.",
+        "undone: human: + One.",
+        "redone: human: + One.",
+        "undone: human: + One.",
+        "redone: human: + One.",
+        "redone: human: + Two.",
+    ]
+    assert "Error: There is nothing to redo" in err
+    assert value(sarah)[1:] == ["One.", "Two."]
+
+
+# ── random histories ──────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(eq=False)
+class Line:
+    """A line of the model: it is itself whatever its words are and wherever it stands."""
+
+    words: list[str]
+    alive: bool = True
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A piece of what one change did: a line came or went, or one of its words was exchanged."""
+
+    kind: str
+    line: Line
+    words: tuple[str, ...] = ()
+    place: int = 0
+    old: str = ""
+    new: str = ""
+
+
+class Clashing(Exception):
+    pass
+
+
+@dataclass
+class Did:
+    """A change of the model: its commit's name, and its effects in the order in which they came."""
+
+    name: str
+    path: str
+    effects: list[Effect] = field(default_factory=list)
+
+
+def taken_back(effects: list[Effect]) -> list[Effect]:
+    """Do to the model what undoing these has to do; what was done.
+
+    Raises:
+        Clashing: a later change is of the same words.
+    """
+    done: list[Effect] = []
+    for effect in reversed(effects):
+        line = effect.line
+        if effect.kind == "comes" and line.alive:
+            if tuple(line.words) != effect.words:
+                raise Clashing
+            line.alive = False
+            done.append(Effect("goes", line))
+        elif effect.kind == "goes" and not line.alive:
+            line.alive = True
+            done.append(Effect("comes", line, tuple(line.words)))
+        elif effect.kind == "word":
+            now = line.words[effect.place]
+            if not line.alive or now not in (effect.old, effect.new):
+                raise Clashing
+            if now == effect.new:
+                line.words[effect.place] = effect.old
+                done.append(Effect("word", line, (), effect.place, now, effect.old))
+    return done
+
+
+def net(effects: list[Effect], before: dict[int, list[str]]) -> list[Effect]:
+    """The effects of one commit that did several things: what is between is in no file."""
+    by_line: dict[int, list[Effect]] = {}
+    for effect in effects:
+        by_line.setdefault(id(effect.line), []).append(effect)
+    found = []
+    for ident, of_line in by_line.items():
+        kinds, line = [effect.kind for effect in of_line], of_line[0].line
+        if "comes" in kinds and "goes" not in kinds:
+            found.append(Effect("comes", line, tuple(line.words)))
+        elif "goes" in kinds and "comes" not in kinds:
+            line.words = list(before[ident])
+            found.append(Effect("goes", line))
+        elif "comes" not in kinds:
+            words = zip(before[ident], line.words, strict=True)
+            found += [
+                Effect("word", line, (), place, old, new)
+                for place, (old, new) in enumerate(words)
+                if old != new
+            ]
+    return found
+
+
+PATHS = ("core/human.md", "core/persona.md")
+
+
+class Undoing(RuleBasedStateMachine):
+    """A model of lines with identities beside an agent that knows only its files and Git."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.home = Path(tempfile.mkdtemp())
+        environment = Environment(
+            cache_dir=self.home / "cache", state_dir=self.home / "state", embed=False
+        )
+        self.agent = Agent.init(
+            self.home / "life", client=ScriptedClient(), clock=FixedClock(), environment=environment
+        )
+        self.count = 0
+        self.lines: dict[str, list[Line]] = {path: [] for path in PATHS}
+        self.order: dict[tuple[int, int], bool] = {}
+        """Of two lines that were there at once, whether the first stood above."""
+        self.keep: list[Line] = []
+        self.done: list[Did] = []
+        self.turns: dict[str, list[Did]] = {}
+        self.pending: Did | None = None
+        for path in PATHS:
+            page = (self.agent.root / path).read_text()
+            head = page[: page.index("---", 4) + 4] + "\n"
+            (self.agent.root / path).write_text(head)
+        self.agent.adopt()
+        self.head = head_of = git(self.agent, "rev-parse", "HEAD").strip()
+        assert head_of
+
+    # what the agent has
+
+    def file(self, path: str) -> tuple[str, list[str]]:
+        """The front matter, and the lines."""
+        data = (self.agent.root / path).read_text()
+        end = data.index("---\n", 4) + 5
+        return data[:end], data[end:].splitlines()
+
+    def alive(self, path: str) -> list[Line]:
+        """The model's lines in the order in which they stand in the file; they are the file's."""
+        by_text = {line.text: line for line in self.lines[path] if line.alive}
+        assert sorted(self.file(path)[1]) == sorted(by_text)
+        return [by_text[text] for text in self.file(path)[1]]
+
+    def note_order(self) -> None:
+        """Lines that were there at once before stand as they stood; from now on, as they stand."""
+        for path in PATHS:
+            found = self.alive(path)
+            for at, above in enumerate(found):
+                for below in found[at + 1 :]:
+                    assert self.order.get((id(above), id(below)), True)
+                    self.order[id(above), id(below)] = True
+                    self.order[id(below), id(above)] = False
+
+    def forget_order(self, line: Line) -> None:
+        self.order = {pair: way for pair, way in self.order.items() if id(line) not in pair}
+
+    def new_line(self, path: str) -> Line:
+        line = Line([self.word() for _ in range(4)])
+        self.keep.append(line)
+        self.lines[path].append(line)
+        return line
+
+    def word(self) -> str:
+        self.count += 1
+        return f"w{self.count}"
+
+    # what happens
+
+    def edited(self, path: str, op: str, number: int) -> tuple[list[str], Did] | None:
+        """One edit: the file's lines after it. The model has it too."""
+        found = self.alive(path)
+        did = Did("", path)
+        if op == "append" or not found:
+            line = self.new_line(path)
+            found.append(line)
+            did.effects.append(Effect("comes", line, tuple(line.words)))
+        elif op == "insert":
+            for _ in range(1 + number % 2):
+                line = self.new_line(path)
+                found.insert(number % (len(found) + 1), line)
+                did.effects.append(Effect("comes", line, tuple(line.words)))
+        elif op == "word":
+            line, place = found[number % len(found)], number % 4
+            old, line.words[place] = line.words[place], self.word()
+            did.effects.append(Effect("word", line, (), place, old, line.words[place]))
+        elif op == "delete":
+            line = found.pop(number % len(found))
+            line.alive = False
+            did.effects.append(Effect("goes", line))
+        elif op == "rethink":  # a word in every other line, and one line more
+            for line in found[number % 2 :: 2]:
+                place = number % 4
+                old, line.words[place] = line.words[place], self.word()
+                did.effects.append(Effect("word", line, (), place, old, line.words[place]))
+            line = self.new_line(path)
+            found.append(line)
+            did.effects.append(Effect("comes", line, tuple(line.words)))
+        elif op == "move":  # which cannot be undone in the model, and is not tried
+            line = found.pop(number % len(found))
+            self.forget_order(line)
+            found.insert((number // 7) % (len(found) + 1), line)
+        return [line.text for line in found], did
+
+    @rule(
+        path=st.sampled_from(PATHS),
+        op=st.sampled_from(["append", "append", "insert", "word", "delete", "rethink", "move"]),
+        number=st.integers(0, 1000),
+        by_hand=st.booleans(),
+        wait=st.booleans(),
+    )
+    def change(self, path: str, op: str, number: int, by_hand: bool, wait: bool) -> None:
+        self.settle()
+        found = self.edited(path, op, number)
+        assert found
+        lines, did = found
+        if by_hand:
+            text = self.file(path)[0] + "".join(f"{line}\n" for line in lines)
+            (self.agent.root / path).write_text(text)
+            self.pending = did
+            if not wait:
+                self.settle()
+        else:
+            self.agent.blocks[path[5:-3]] = "\n".join(lines)
+            self.named(did)
+
+    @rule(ops=st.lists(st.sampled_from(["append", "insert", "word"]), min_size=2, max_size=3),
+          path=st.sampled_from(PATHS), number=st.integers(0, 1000))  # fmt: skip
+    def turn(self, ops: list[str], path: str, number: int) -> None:
+        self.settle()
+        turn, dids = self.agent.store.clock.id(), []
+        for op in ops:
+            found = self.edited(path, op, number)
+            assert found
+            with self.agent.store.change("tool", turn=turn) as change:
+                change.set_block(path[5:-3], "\n".join(found[0]))
+            dids.append(self.named(found[1]))
+        self.turns[turn] = dids
+
+    @rule()
+    def talk(self) -> None:
+        self.settle()
+        self.agent._client = ScriptedClient(["ok"])
+        self.agent.chat("go on")
+
+    def settle(self) -> None:
+        if self.pending:
+            self.agent.adopt()
+            self.named(self.pending)
+            self.pending = None
+
+    def named(self, did: Did, name: str = "HEAD") -> Did:
+        did.name = git(self.agent, "rev-parse", name).strip()
+        if did.effects:
+            self.done.append(did)
+        return did
+
+    @precondition(lambda self: self.done)
+    @rule(number=st.integers(0, 1000), again=st.booleans())
+    def undo_any(self, number: int, again: bool) -> None:
+        did = self.done[-1 - number % len(self.done)]
+        self.undo(did.name, did.path, did.effects, again)
+
+    @precondition(lambda self: self.turns)
+    @rule(number=st.integers(0, 1000), again=st.booleans())
+    def undo_turn(self, number: int, again: bool) -> None:
+        turn = list(self.turns)[-1 - number % len(self.turns)]
+        effects = [effect for did in self.turns[turn] for effect in did.effects]
+        self.undo(turn, self.turns[turn][0].path, effects, again)
+
+    def undo(self, name: str, path: str, effects: list[Effect], again: bool) -> None:
+        saved = [(line, list(line.words), line.alive) for line in self.keep]
+        before, files = git(self.agent, "rev-parse", "HEAD").strip(), self.files()
+        recall = self.recall()
+        pending = self.pending if self.pending and self.pending.path == path else None
+        try:
+            done = net(taken_back(effects), {id(line): words for line, words, _ in saved})
+        except Clashing:
+            for line, words, alive in saved:
+                line.words, line.alive = words, alive
+            with pytest.raises(UndoConflict):
+                self.agent.undo(name)
+            assert git(self.agent, "rev-parse", "HEAD").strip() == before
+            assert (self.files(), self.recall()) == (files, recall)
+            return
+        if not done:
+            with pytest.raises(NothingLeftError):
+                self.agent.undo(name)
+            assert git(self.agent, "rev-parse", "HEAD").strip() == before
+            assert (self.files(), self.recall()) == (files, recall)
+            return
+        undone = self.agent.undo(name)
+        assert self.recall().startswith(recall)
+        assert self.recall().count(b"\n") == recall.count(b"\n") + (2 if pending else 1)
+        if pending:
+            self.named(pending, "HEAD~1")
+            self.pending = None
+        self.note_order()
+        self.named(Did("", path, done))
+        assert (
+            git(self.agent, "rev-list", "--count", f"{before}..HEAD") == f"{2 if pending else 1}\n"
+        )
+        if again:  # the undo of an undo gives the bytes back
+            self.undo(undone.change, path, done, False)
+            if not pending:
+                assert self.files() == files
+
+    def files(self) -> dict[str, bytes]:
+        return {path: (self.agent.root / path).read_bytes() for path in PATHS}
+
+    def recall(self) -> bytes:
+        return b"".join(self.agent.store.read(path) for path in self.agent.store.segments())
+
+    @invariant()
+    def the_files_are_the_model(self) -> None:
+        self.note_order()
+
+    @invariant()
+    def the_tree_is_clean_and_history_only_grows(self) -> None:
+        waiting = [self.pending.path] if self.pending and self.pending.effects else []
+        if not self.pending or self.pending.effects:
+            status = git(self.agent, "status", "--porcelain")
+            assert status == "".join(f" M {path}\n" for path in waiting)
+        git(self.agent, "merge-base", "--is-ancestor", self.head, "HEAD")
+        self.head = git(self.agent, "rev-parse", "HEAD").strip()
+
+    def teardown(self) -> None:
+        if hasattr(self, "agent"):
+            assert git(self.agent, "fsck", "--strict", "--no-dangling") == ""
+            self.agent.close()
+            shutil.rmtree(self.home)
+
+
+TestUndoing = Undoing.TestCase
+TestUndoing.settings = settings(
+    max_examples=int(os.environ.get("UNDO_EXAMPLES", "6")),
+    stateful_step_count=25,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
