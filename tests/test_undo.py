@@ -292,6 +292,8 @@ def test_a_turn_is_one(sarah: Agent) -> None:
     sarah.undo()
     assert sarah.store.repo.files("HEAD", ["core", "archival"]) == later
     sarah.undo(turn.id)
+    with pytest.raises(NothingLeftError, match=f"is undone already, by {head(sarah)[:7]}"):
+        sarah.undo(turn.id)
     learned = sarah.log("human")[3].commit
     assert sarah.log("human")[3].subject == "human: + Likes tea."
     sarah.undo(learned)
@@ -790,8 +792,10 @@ class Undoing(RuleBasedStateMachine):
         except Clashing:
             for line, words, alive in saved:
                 line.words, line.alive = words, alive
-            with pytest.raises(UndoConflict):
+            with pytest.raises((UndoConflict, NothingLeftError)) as error:
                 self.agent.undo(name)
+            if error.type is NothingLeftError:  # what clashes with it is its own undo
+                assert "is undone already" in str(error.value)
             assert git(self.agent, "rev-parse", "HEAD").strip() == before
             assert (self.files(), self.recall()) == (files, recall)
             return

@@ -182,29 +182,37 @@ def step_forward(
         StoreError: there is nothing to redo.
     """
     for one, undone in _standing(store):
-        if not undone and one.commit.undoes:
-            return undo(store, _single(store, one), side=side, resolve=resolve)
-        if not undone:
+        if undone or _is_redo(one):
+            continue
+        if not one.commit.undoes:
             break
+        return undo(store, _single(store, one), side=side, resolve=resolve)
     raise StoreError("There is nothing to redo: the newest change of memory is not an undo.")
 
 
 def _standing(store: Store) -> Iterator[tuple[Past, bool]]:
-    """Changes of memory, newest first, and whether each is undone, or an undo of an undo."""
+    """Changes of memory, newest first, and whether each is undone."""
     gone: set[str] = set()
     for one in _stream(store, MEMORY):
         undone = one.is_called(gone)
-        undoes = one.commit.undoes
-        if undoes and not undone:
-            gone.add(undoes)
-            if _is_redo(one):
-                yield one, True
-                continue
+        if one.commit.undoes and not undone:
+            gone.add(one.commit.undoes)
         yield one, undone
 
 
+def _undone_by(store: Store, target: Target) -> str | None:
+    """The undo of just that which still stands, if there is one."""
+    oldest = target.commits[-1].commit.commit
+    for one, undone in _standing(store):
+        if one.commit.commit == oldest:
+            break
+        if one.commit.undoes == target.id and not undone:
+            return one.commit.commit
+    return None
+
+
 def _is_redo(one: Past) -> bool:
-    return one.commit.subject.startswith("redo: ")
+    return bool(one.commit.undoes) and one.commit.subject.startswith("redo: ")
 
 
 def _stream(store: Store, paths: tuple[str, ...]) -> Iterator[Past]:
@@ -342,6 +350,12 @@ class _Undoing:
             for change in _files_of(one):
                 self._take(one, change, resolve)
         if self.clashes:
+            done = _undone_by(self.store, self.target)
+            if done:
+                raise NothingLeftError(
+                    f"{one_line(self.target.subject)!r} is undone already, by {done[:7]}: "
+                    "undo that one to have it again."
+                )
             raise UndoConflict(_explained(self.target, self.clashes), tuple(self.clashes))
         changed = {path: d for path, d in self.result.items() if d != self.today[path]}
         if "agent.yaml" in changed and changed["agent.yaml"] is None:
