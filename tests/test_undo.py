@@ -447,6 +447,14 @@ def test_walking_back_and_forth(sarah: Agent) -> None:
     assert value(sarah)[1:] == ["One."]
 
 
+def test_an_undo_far_back_can_be_undone(sarah: Agent) -> None:
+    learn(sarah, "One.", "Two.")
+    undo = sarah.undo().commit
+    learn(sarah, "Three.")
+    sarah.undo(undo)
+    assert value(sarah)[1:] == ["One.", "Two.", "Three."]
+
+
 # ── the command ───────────────────────────────────────────────────────────────────────────────
 
 

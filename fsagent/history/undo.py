@@ -190,10 +190,10 @@ def step_forward(
     raise StoreError("There is nothing to redo: the newest change of memory is not an undo.")
 
 
-def _standing(store: Store) -> Iterator[tuple[Past, bool]]:
-    """Changes of memory, newest first, and whether each is undone."""
+def _standing(store: Store, paths: tuple[str, ...] = MEMORY) -> Iterator[tuple[Past, bool]]:
+    """Changes of these paths, newest first, and whether each is undone."""
     gone: set[str] = set()
-    for one in _stream(store, MEMORY):
+    for one in _stream(store, paths):
         undone = one.is_called(gone)
         if one.commit.undoes and not undone:
             gone.add(one.commit.undoes)
@@ -203,7 +203,8 @@ def _standing(store: Store) -> Iterator[tuple[Past, bool]]:
 def _undone_by(store: Store, target: Target) -> str | None:
     """The undo of just that which still stands, if there is one."""
     oldest = target.commits[-1].commit.commit
-    for one, undone in _standing(store):
+    paths = tuple({change.path for one in target.commits for change in _files_of(one)})
+    for one, undone in _standing(store, paths):
         if one.commit.commit == oldest:
             break
         if one.commit.undoes == target.id and not undone:
@@ -392,7 +393,8 @@ class _Undoing:
         way = self._way(one, path, before, after)
         if None in texts:
             return self._whole(path, way, three, resolve)
-        place = way.commits.index(one)
+        names = [by.commit.commit if by else "" for by in way.commits]
+        place = names.index(one.commit.commit)
         versions = [_text(data or b"") or "" for data in way.texts]
         merged = take_back(versions, way.undos, place)
         if not merged.clashes or self.side:
