@@ -57,7 +57,7 @@ def past(
         return []
     args = ["-c", "log.showRoot=true", "log", "-z", "--raw", "--no-abbrev", "--no-renames"]
     args += ["--encoding=UTF-8", f"--format={'%x00'.join(_FIELDS)}", f"-n{limit}"]
-    args += ["--diff-merges=first-parent", "--ignore-submodules=all"]
+    args += ["--diff-merges=first-parent", "--ignore-submodules=all", "--no-follow"]
     if named:
         args += ["--extended-regexp", f"--grep=^(Change|Turn): {re.escape(named)}$"]
     else:
