@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.context import Context
     from fsagent.history.merge import Side
     from fsagent.history.undo import Resolve, Undone
+    from fsagent.history.why import Origin
     from fsagent.index import Progress
     from fsagent.index.layered import Layered
     from fsagent.index.meaning import Meaning
@@ -379,6 +380,20 @@ class Agent:
     def log(self, path: str | None = None, *, limit: int | None = None) -> list[Commit]:
         """Commits, newest first; only those that touch ``path``, a path or a block's label."""
         return list(self.store.repo.log(self._path(path), limit=limit))
+
+    def why(self, what: str, line: int | None = None) -> list[Origin]:
+        """Who wrote each line of a block or note, by which call, and what was said before.
+
+        Args:
+            what: A block's label, a note's id, a path, ``WHAT:LINE``, or a text that memory holds.
+            line: One line only, as an editor counts; then with its earlier wordings.
+
+        Raises:
+            StoreError: there is no such block, note, line or text.
+        """
+        from fsagent.history.why import why
+
+        return why(self.store, what, line)
 
     def diff(self, revisions: str = "HEAD") -> str:
         """What ``git diff`` shows: the work tree against a commit, or two commits."""

@@ -129,6 +129,8 @@ class Commit:
     change: str | None = None
     paths: tuple[str, ...] = ()
     undoes: str | None = None
+    call: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,11 @@ class Store:
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def rev(self) -> str | None:
+        """The commit that these files stand on; None before the first one."""
+        return self.repo.head()
+
     def system(self) -> str:
         """The standing instructions: system.md, or "" where there is none."""
         return self._page("system.md").value if os.path.lexists(self.root / "system.md") else ""

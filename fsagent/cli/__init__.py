@@ -49,6 +49,7 @@ for _command in (
     memory.context,
     history.log,
     history.diff,
+    history.why,
     history.status,
     undo.undo,
     care.check,

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fsagent.cli.common import as_json, directory, print_json, warn
+
+if TYPE_CHECKING:
+    from fsagent.history.why import Origin
+    from fsagent.records import Commit
+
+_QUOTED = 200
+"""Characters of a message that are quoted on one line."""
+
+_SHOWN = 600
+"""Characters of a record that are shown around a line."""
 
 
 @click.command()
@@ -51,6 +63,124 @@ def diff(directory: Path, revisions: str) -> None:
     from fsagent.agent import Agent
 
     click.echo_via_pager(Agent.open(directory).diff(revisions))
+
+
+@click.command()
+@directory
+@click.argument("what", nargs=-1, required=True)
+@as_json
+def why(directory: Path, what: tuple[str, ...], json_: bool) -> None:
+    """Show where memory comes from: who wrote it, by which call, and what was said.
+
+    WHAT is a block's label, a note's id, a path, one of them with :LINE (as an editor counts), or a
+    text: then the newest line of memory that holds it, or else the newest record.
+    """
+    from fsagent.agent import Agent
+
+    agent = Agent.open(directory)
+    origins = agent.why(" ".join(what))
+    if json_:
+        print_json([_origin_json(origin) for origin in origins])
+    elif len(origins) == 1:
+        _one_origin(origins[0])
+    else:
+        _all_origins(origins)
+    agent.close()
+
+
+def _all_origins(origins: Sequence[Origin]) -> None:
+    """Every line with its commit, and below each run of one commit why it was made."""
+    wide = len(str(origins[-1].line)) if origins else 0
+    who = max((len(_author(origin)) for origin in origins), default=0)
+    for at, origin in enumerate(origins):
+        name = f"{_author(origin):<{min(who, 16)}.16}"
+        mark = click.style(f"{origin.line:>{wide}}", dim=True)
+        click.echo(
+            f"{mark}  {_when(origin.commit)}  {click.style(name, fg='green')}  {origin.text}"
+        )
+        after = origins[at + 1].commit if at + 1 < len(origins) else None
+        if at + 1 == len(origins) or after != origin.commit:
+            reason = _reason(origin)
+            if reason:
+                click.echo(click.style(f"{'':>{wide}}  {reason}", dim=True))
+
+
+def _one_origin(origin: Origin) -> None:
+    place = click.style(f"{origin.path}:{origin.line}", fg="magenta")
+    click.echo(f"{place}  {_cut(origin.text, _SHOWN)}")
+    commit = origin.commit
+    if commit is None:
+        click.echo("edited by hand, and not committed yet: the next turn does it")
+    else:
+        click.echo(f"commit   {_when(commit)}  {commit.subject}")
+        how = f", with {commit.tool}" if commit.tool else ""
+        model = f", model {commit.model}" if commit.model else ""
+        click.echo(f"by       {commit.author}{how}{model}")
+        if commit.turn:
+            click.echo(f"turn     {commit.turn}")
+    if origin.message:
+        click.echo(f"because  {_quote(origin.message.content)}")
+    elif commit and commit.message:
+        click.echo(f"because  the record {commit.message} said so, which recall holds no more")
+    if origin.around:
+        from fsagent.history.why import said
+
+        click.echo()
+        for name, text in said(origin.around):
+            click.echo(f"  {click.style(f'{name:<10}', bold=True)} {_cut(text, _SHOWN)}")
+    if origin.before:
+        click.echo()
+    for old in origin.before:
+        click.echo(f"before   {_when(old.commit)}  {old.text}")
+        reason = _reason(old)
+        if reason:
+            click.echo(click.style(f"         {reason}", dim=True))
+
+
+def _reason(origin: Origin) -> str:
+    """What led to a change, on one line."""
+    said = _quote(origin.message.content) if origin.message else ""
+    tool = origin.commit.tool if origin.commit else None
+    return " ← ".join(part for part in (tool, said) if part)
+
+
+def _author(origin: Origin) -> str:
+    return origin.commit.author if origin.commit else "by hand"
+
+
+def _when(commit: Commit | None) -> str:
+    """A commit's id and time, as ``log`` prints them."""
+    from fsagent.clock import moment
+
+    if commit is None:
+        return f"{'·' * 7}  {'not committed':<16}"
+    when = moment(commit.ts)
+    date = f"{when.astimezone():%Y-%m-%d %H:%M}" if when else " " * 16
+    return f"{click.style(commit.commit[:7], fg='yellow')}  {click.style(date, dim=True)}"
+
+
+def _quote(text: str) -> str:
+    return f"“{_cut(text, _QUOTED)}”"
+
+
+def _cut(text: str, width: int) -> str:
+    from fsagent.formats import one_line
+
+    return one_line(text, width)
+
+
+def _origin_json(origin: Origin) -> dict[str, Any]:
+    from fsagent.cli.output import commit_json, record_json
+
+    return {
+        "path": origin.path,
+        "line": origin.line or None,
+        "text": origin.text,
+        "commit": commit_json(origin.commit) if origin.commit else None,
+        "message": record_json(origin.message) if origin.message else None,
+        "around": [record_json(record) for record in origin.around],
+        "before": [_origin_json(old) for old in origin.before],
+    }
 
 
 @click.command()

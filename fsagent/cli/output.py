@@ -9,11 +9,11 @@ import click
 
 from fsagent.cli.common import note_to_person
 from fsagent.clock import moment
-from fsagent.formats import one_line, usage_json
+from fsagent.formats import format_record, one_line, usage_json
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
-    from fsagent.records import Answer, Commit, Hit, ToolCall, ToolResult, Turn
+    from fsagent.records import Answer, Commit, Hit, Record, ToolCall, ToolResult, Turn
 
 
 def turn_json(turn: Turn) -> dict[str, Any]:
@@ -77,7 +77,16 @@ def commit_json(commit: Commit) -> dict[str, Any]:
         "turn": commit.turn,
         "message": commit.message,
         "paths": list(commit.paths),
+        "change": commit.change,
+        "call": commit.call,
+        "model": commit.model,
     }
+
+
+def record_json(record: Record) -> dict[str, Any]:
+    """A record as recall has it."""
+    line: dict[str, Any] = json.loads(format_record(record))
+    return line
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

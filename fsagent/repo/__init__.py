@@ -288,32 +288,22 @@ class Repo:
         self, path: str | None = None, *, rev: str = "HEAD", limit: int | None = None
     ) -> Iterator[Commit]:
         """Commits from ``rev`` backwards, newest first, only those that touch ``path`` if given."""
-        from fsagent.formats import parse_trailers
-        from fsagent.records import Commit
+        from fsagent.repo.walk import FORMAT, parsed
 
         if self.head() is None:
             return
-        args = ["log", "-z", "--name-only", "--no-renames", "--encoding=UTF-8"]
-        args.append("--format=%x1e%H%x1f%cI%x1f%an%x1f%ae%x1f%s%x1f%B%x1f")
+        args = [
+            "log",
+            "-z",
+            "--name-only",
+            "--no-renames",
+            "--encoding=UTF-8",
+            f"--format={FORMAT}",
+        ]
         if limit is not None:
             args.append(f"-n{limit}")
         out = self._log(*args, "--end-of-options", rev, "--", *([path] if path else []))
-        for entry in out.decode(errors="surrogateescape").split("\x1e")[1:]:
-            commit, ts, author, email, subject, message, names = entry.split("\x1f", 6)
-            trailers = parse_trailers(message)
-            yield Commit(
-                commit,
-                ts,
-                author,
-                email,
-                subject,
-                tool=trailers.get("Tool"),
-                turn=trailers.get("Turn"),
-                message=trailers.get("Message"),
-                change=trailers.get("Change"),
-                undoes=trailers.get("Undoes"),
-                paths=tuple(name for name in names.lstrip("\0\n").split("\0") if name),
-            )
+        yield from parsed(out)
 
     def log_lines(self, path: str | None = None, limit: int | None = None) -> Iterator[str]:
         """The same commits as lines for a person, with colours: id, time, author, subject."""

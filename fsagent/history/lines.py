@@ -1,0 +1,309 @@
+"""Which change put a line where it is: each line of a file followed back through its history.
+
+A line is the same as long as its words are, wherever in the file it stands; so a reordered block
+keeps its authors. (``git blame`` follows only what moves as a piece, and starts a diff for each of
+ten thousand versions: this reads them from one process.)
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fsagent.layout import is_agents
+from fsagent.repo import Repo, walk
+from fsagent.repo.walk import Version
+
+TRAIL = 20
+"""Earlier wordings of a line that are looked for."""
+
+ALIKE = 0.5
+"""How alike two lines are (of 1) from which on one is an edit of the other."""
+
+SHORTEST = 4
+"""Characters of a line that is looked for in other blocks: shorter ones are alike by chance."""
+
+BACK = 3
+"""Commits before a change in which another block may have held the line."""
+
+NOBODY = ""
+"""In the place of a commit: a hand edit that is not committed yet."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A commit that gave a line this wording, in this file. ``NOBODY`` has not committed it yet."""
+
+    commit: str
+    path: str
+    text: str
+
+
+@dataclass
+class _Token:
+    """A line that is followed: where it began, and the steps found so far, newest first."""
+
+    steps: list[Step] = field(default_factory=list)
+
+
+def split(data: bytes) -> list[str]:
+    """The lines of a file, without what is invisible at their ends."""
+    lines = data.decode(errors="replace").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return [line.rstrip() for line in lines]
+
+
+def trace(
+    repo: Repo, path: str, rev: str, now: bytes, wanted: Sequence[int], *, deep: bool = False
+) -> dict[int, list[Step]]:
+    """The steps of the lines ``wanted`` (from 0) of a file that now holds ``now``, by line.
+
+    ``rev`` is the commit on which ``now`` stands. With ``deep``, the earlier wordings of a line
+    follow its present one.
+    """
+    tokens = {number: _Token() for number in wanted}
+    places = {number: [token] for number, token in tokens.items()}
+    _Tracer(repo, deep).follow(path, rev, places, split(now))
+    return {number: token.steps for number, token in tokens.items()}
+
+
+_Born = tuple[str, int, str, list[_Token]]
+"""A line that begins somewhere: the commit, its number and words there, and what follows it."""
+
+_Places = dict[int, list[_Token]]
+"""Lines of one version that are followed, by number; two lines may have been one."""
+
+
+class _Tracer:
+    def __init__(self, repo: Repo, deep: bool) -> None:
+        self.repo = repo
+        self.deep = deep
+
+    def follow(
+        self, path: str, rev: str, places: _Places, now: list[str] | None = None, depth: int = 0
+    ) -> None:
+        """Follow lines of ``path`` at ``rev`` back; ``now`` is what the work tree holds."""
+        found = walk.versions(self.repo, path, rev)
+        history = _History(self.repo, found)
+        if now is not None:
+            first = (found[0].commit,) if found else ()
+            found = [Version(NOBODY, first, None), *found]
+            history.lines[NOBODY] = now
+        if not found:
+            return
+        pending = {found[0].commit: places}
+        born: list[_Born] = []
+        for version in found:
+            mine = pending.pop(version.commit, None)
+            if mine:
+                self._back(path, version, mine, history, pending, born, depth)
+            if not pending:
+                break
+            history.forget(version.commit)
+        self._elsewhere(path, born, depth)
+
+    def _back(
+        self,
+        path: str,
+        version: Version,
+        mine: _Places,
+        history: _History,
+        pending: dict[str, _Places],
+        born: list[_Born],
+        depth: int,
+    ) -> None:
+        """One version back: lines that a parent has go on there, the others begin here."""
+        new = history.of(version.commit)
+        for parent in version.parents:
+            pairs = matched(history.of(parent), new)
+            there = pending.setdefault(parent, {})
+            for number in list(mine):
+                if number in pairs:
+                    there.setdefault(pairs[number], []).extend(mine.pop(number))
+            if not there:
+                del pending[parent]
+        for number, tokens in mine.items():
+            for token in tokens:
+                token.steps.append(Step(version.commit, path, new[number]))
+            if self.deep and version.commit == NOBODY:
+                self._earlier(version, number, tokens, history, pending)
+            elif self.deep:
+                left = self._elsewhere(path, [(version.commit, number, new[number], tokens)], depth)
+                if left:
+                    self._earlier(version, number, tokens, history, pending)
+            else:
+                born.append((version.commit, number, new[number], tokens))
+
+    def _earlier(
+        self,
+        version: Version,
+        number: int,
+        tokens: list[_Token],
+        history: _History,
+        pending: dict[str, _Places],
+    ) -> None:
+        """Go on with the line that this one was an edit of, if there is one."""
+        tokens = [token for token in tokens if len(token.steps) <= TRAIL]
+        if not version.parents or not tokens:
+            return
+        parent = version.parents[0]
+        old, new = history.of(parent), history.of(version.commit)
+        taken = set(matched(old, new).values())
+        likest, best = ALIKE, None
+        for other, text in enumerate(old):
+            if other not in taken and text:
+                matcher = difflib.SequenceMatcher(None, text, new[number], autojunk=False)
+                if matcher.real_quick_ratio() > likest and (alike := matcher.ratio()) > likest:
+                    likest, best = alike, other
+        if best is not None:
+            pending.setdefault(parent, {}).setdefault(best, []).extend(tokens)
+
+    def _elsewhere(self, path: str, born: list[_Born], depth: int) -> list[_Born]:
+        """Go on in another file with lines that a commit took from there; the others."""
+        left = [one for one in born if one[0] == NOBODY]
+        born = [one for one in born if one[0] != NOBODY]
+        if depth > TRAIL:
+            return left + born
+        changes = walk.touched(self.repo, list(dict.fromkeys(commit for commit, *_ in born)))
+        going: dict[tuple[str, str], _Places] = {}
+        new: list[_Born] = []
+        known: dict[tuple[str, str], tuple[list[str], Counter[str], bool]] = {}
+        for commit, number, text, tokens in born:
+            for change in changes.get(commit, ()):
+                if change.path == path or not change.old or not _is_text(change.path):
+                    continue
+                here = known.get((commit, change.path))
+                if here is None:
+                    old = split(self.repo.read(change.old))
+                    kept = split(self.repo.read(change.new)) if change.new else []
+                    here = old, Counter(old) - Counter(kept), not change.new
+                    known[commit, change.path] = here
+                old, gone, whole = here
+                if gone[text] > 0 and (whole or any(map(str.isalnum, text))):
+                    place = _nth(old, text, gone[text])
+                    gone[text] -= 1
+                    here_too = going.setdefault((f"{commit}^", change.path), {})
+                    here_too.setdefault(place, []).extend(tokens)
+                    break
+            else:
+                new.append((commit, number, text, tokens))
+        left += self._in_blocks(path, new, going)
+        for (rev, other), places in going.items():
+            for token in itertools.chain(*places.values()):  # it did not begin here
+                token.steps.pop()
+            self.follow(other, rev, places, depth=depth + 1)
+        return left
+
+    def _in_blocks(
+        self, path: str, born: list[_Born], going: dict[tuple[str, str], _Places]
+    ) -> list[_Born]:
+        """Find lines that stood in another block shortly before; the others.
+
+        A model moves a line by two calls, so by two commits, in either order.
+        """
+        commits = list(dict.fromkeys(one[0] for one in born if len(one[2]) >= SHORTEST))
+        found = walk.earlier(self.repo, commits, "core", BACK)
+        blobs = {blob for revs in found.values() for _, files in revs for blob in files.values()}
+        wanted = sorted(blobs)
+        lines = dict(zip(wanted, map(split, walk.blobs(self.repo, wanted)), strict=True))
+        left = []
+        for commit, number, text, tokens in born:
+            for rev, files in found.get(commit, ()) if len(text) >= SHORTEST else ():
+                other = next((p for p, b in files.items() if p != path and text in lines[b]), None)
+                if other:
+                    place = lines[files[other]].index(text)
+                    going.setdefault((rev, other), {}).setdefault(place, []).extend(tokens)
+                    break
+            else:
+                left.append((commit, number, text, tokens))
+        return left
+
+
+class _History:
+    """The lines of each version, read in the order of the walk and forgotten after it."""
+
+    def __init__(self, repo: Repo, versions: Sequence[Version]) -> None:
+        self.lines: dict[str, list[str]] = {}
+        self._coming = self._read(repo, versions)
+
+    def _read(self, repo: Repo, versions: Sequence[Version]) -> Iterator[tuple[str, list[str]]]:
+        data = walk.blobs(repo, (version.blob for version in versions if version.blob))
+        for version in versions:
+            yield version.commit, split(next(data)) if version.blob else []
+
+    def of(self, commit: str) -> list[str]:
+        """The lines of a version; those on the way to it are read, too."""
+        while commit not in self.lines:
+            name, lines = next(self._coming)
+            self.lines[name] = lines
+        return self.lines[commit]
+
+    def forget(self, commit: str) -> None:
+        """Let go of a version that nobody will ask for again."""
+        self.lines.pop(commit, None)
+
+
+def _nth(lines: Sequence[str], text: str, number: int) -> int:
+    """Where ``text`` stands for the ``number``-th time."""
+    places = [at for at, line in enumerate(lines) if line == text]
+    return places[min(number, len(places)) - 1]
+
+
+def _is_text(path: str) -> bool:
+    return is_agents(path) and path.split("/")[0] in ("core", "archival", "system.md")
+
+
+def matched(old: Sequence[str], new: Sequence[str]) -> Mapping[int, int]:
+    """Which line of ``new`` is which of ``old``, by number: the same words, at any place."""
+    most = min(len(old), len(new))
+    top = 0
+    while top < most and old[top] == new[top]:
+        top += 1
+    end = 0
+    while end < most - top and old[-1 - end] == new[-1 - end]:
+        end += 1
+    pairs = {number: number for number in range(top)}
+    shift = len(old) - len(new)
+    pairs |= {number: number + shift for number in range(len(new) - end, len(new))}
+    if top + end < most:
+        _moved(pairs, old, new, range(top, len(old) - end), range(top, len(new) - end))
+    return pairs
+
+
+def _moved(
+    pairs: dict[int, int], old: Sequence[str], new: Sequence[str], before: range, after: range
+) -> None:
+    """Pair the lines between an equal beginning and an equal end."""
+    there: dict[str, list[int]] = {}
+    here: dict[str, list[int]] = {}
+    for number in before:
+        there.setdefault(old[number], []).append(number)
+    for number in after:
+        here.setdefault(new[number], []).append(number)
+    unequal = False
+    for text, numbers in here.items():
+        others = there.get(text, ())
+        if len(others) == len(numbers):
+            pairs.update(zip(numbers, others, strict=True))
+        else:
+            unequal = unequal or bool(others)
+    if not unequal:
+        return
+    # Lines that are there several times, and not as often as before: those in order come first.
+    one = [old[number] for number in before]
+    two = [new[number] for number in after]
+    for block in difflib.SequenceMatcher(None, one, two, autojunk=False).get_matching_blocks():
+        for at in range(block.size):
+            number = after[block.b + at]
+            if number not in pairs:
+                pairs[number] = before[block.a + at]
+    taken = set(pairs.values())
+    for text, numbers in here.items():
+        free = [number for number in there.get(text, ()) if number not in taken]
+        for number in numbers:
+            if number not in pairs and free:
+                pairs[number] = free.pop(0)

@@ -1,0 +1,243 @@
+"""Why a line stands there: who wrote it, by which call, in which turn, and what was said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from fsagent.clock import moment
+from fsagent.errors import StoreError
+from fsagent.formats import one_line, parse_page, parse_record
+from fsagent.history.lines import NOBODY, Step, trace
+from fsagent.records import Commit, Record
+from fsagent.repo import walk
+
+if TYPE_CHECKING:
+    from fsagent.store import Store
+
+WHOLE = ("system.md", "agent.yaml")
+"""Files at the top that can be asked about."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a line comes from.
+
+    ``line`` is its number as an editor shows it, 1 the first; that of an earlier wording is 0.
+    ``commit`` is None for a hand edit that is not committed yet. ``message`` is the record of what
+    was said that caused it, None for a person's own edit; ``around`` are the records of that turn
+    and the one before it, in order. ``before`` are earlier wordings, newest first.
+    """
+
+    path: str
+    line: int
+    text: str
+    commit: Commit | None
+    message: Record | None = None
+    around: tuple[Record, ...] = ()
+    before: tuple[Origin, ...] = ()
+
+
+def why(store: Store, what: str, line: int | None = None) -> list[Origin]:
+    """Where memory comes from, line by line.
+
+    Args:
+        store: The agent's files.
+        what: A block's label, a note's id, a path, ``WHAT:LINE``, or a text: then the newest line
+            of memory that holds it, or else the newest record.
+        line: One line only, as an editor counts.
+
+    Raises:
+        StoreError: there is no such block, note, line or text.
+    """
+    path = place_of(store, what)
+    if path is None and line is None and ":" in what:
+        name, _, number = what.rpartition(":")
+        if number.isdecimal() and (path := place_of(store, name)):
+            line = int(number[:9])
+    if path is None:
+        if line is not None:
+            raise StoreError(f"There is no block, note or file {what!r} in {store.root}.")
+        return [_holding(store, what)]
+    data = store.read(path)
+    total = data.count(b"\n") + (not data.endswith(b"\n"))
+    if line is not None:
+        if not 1 <= line <= total or not data:
+            raise StoreError(f"{path} has no line {line}: it has {total if data else 0}.")
+        return _origins(store, path, [line - 1], deep=not path.startswith("recall/"))
+    first = parse_page(data).value_line - 1 if path.endswith(".md") else 0
+    return _origins(store, path, range(first, total if data else 0))
+
+
+def place_of(store: Store, what: str) -> str | None:
+    """The path of a block (by label), a note (by id) or a file (by path), or None."""
+    blocks = store.blocks()
+    if what in blocks:
+        return blocks[what].path
+    if what in WHOLE or what == "system":
+        return what if what in WHOLE else "system.md"
+    for folder in ("core", "archival", "recall"):
+        if what.startswith(f"{folder}/"):
+            return what if what in store.paths(folder) else None
+    if what.isalnum() and len(what) > 3:
+        for path in store.paths("archival"):  # most notes have their id in their name
+            if path.endswith(f"-{what}.md"):
+                return path
+        return next((note.path for note in store.notes() if note.id == what), None)
+    return None
+
+
+def _holding(store: Store, text: str) -> Origin:
+    """The newest line of memory that holds ``text``, or the newest record."""
+    wanted = text.casefold().strip()
+    if not wanted:
+        raise StoreError("Say what to explain: a block, a note's id, or a text that is in memory.")
+    for folder in ("core", "archival"):
+        found = []
+        for path in store.paths(folder):
+            lines = store.read(path).decode(errors="replace").split("\n")
+            numbers = [at for at, line in enumerate(lines) if wanted in line.casefold()]
+            found += _origins(store, path, numbers) if numbers else []
+        if found:
+            newest = max(found, key=lambda one: one.commit.ts if one.commit else "9")
+            return _origins(store, newest.path, [newest.line - 1], deep=True)[0]
+    for path in reversed(store.segments()):
+        for number, line in reversed(list(enumerate(store.read(path).split(b"\n")))):
+            record = _parsed(line)
+            if record and record.role != "tool" and wanted in record.content.casefold():
+                return _origins(store, path, [number])[0]
+    raise StoreError(
+        f"Neither memory nor recall holds {one_line(text)!r}. What comes near it: "
+        f"fsagent search {store.root}"
+    )
+
+
+def _origins(
+    store: Store, path: str, numbers: Sequence[int], *, deep: bool = False
+) -> list[Origin]:
+    data, repo = store.read(path), store.repo
+    texts = data.decode(errors="replace").split("\n")
+    steps: dict[int, list[Step]] = {}
+    if store.rev is not None:
+        steps = trace(repo, path, store.rev, data, numbers, deep=deep)
+    known = walk.commits(
+        repo,
+        list(dict.fromkeys(s.commit for found in steps.values() for s in found if s.commit)),
+    )
+    recall = Recall(store)
+
+    def origin(step: Step, line: int, text: str, before: tuple[Origin, ...] = ()) -> Origin:
+        commit = known[step.commit] if step.commit != NOBODY else None
+        record = _parsed(text.encode()) if path.startswith("recall/") and line else None
+        if record:
+            turn = recall.turn(record.turn, record.id, record.ts)
+            message = next((one for one in turn if one.role == "user"), None)
+            return Origin(path, line, record.content, commit, message, tuple(turn), before)
+        if commit is None or not commit.message:
+            return Origin(step.path, line, text, commit, None, (), before)
+        around = recall.turn(commit.turn or "", commit.message, commit.ts)
+        message = next((one for one in around if one.id == commit.message), None)
+        return Origin(step.path, line, text, commit, message, tuple(around), before)
+
+    made = []
+    for number in numbers:
+        first, *rest = steps.get(number) or [Step(NOBODY, path, "")]
+        before = tuple(origin(step, 0, step.text) for step in rest)
+        made.append(origin(first, number + 1, texts[number].rstrip("\r"), before))
+    return [
+        Origin(path, one.line, one.text, one.commit, one.message, one.around, one.before)
+        for one in made
+    ]
+
+
+class Recall:
+    """Recall asked by ids: the turn in which something was said."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._segments: list[str] | None = None
+        self._data: dict[str, bytes] = {}
+        self._turns: dict[str, list[Record]] = {}
+
+    def turn(self, turn: str, ident: str, ts: str) -> list[Record]:
+        """The records of the turn in which the record ``ident`` was written, and the one before.
+
+        ``ts`` is about when: the segments of that day are looked through first.
+        """
+        if ident not in self._turns:
+            self._turns[ident] = self._find(turn, ident, ts)
+        return self._turns[ident]
+
+    def _find(self, turn: str, ident: str, ts: str) -> list[Record]:
+        wanted = json.dumps(ident, ensure_ascii=False).encode()
+        order = self._near(ts)
+        for at, path in enumerate(order):
+            if wanted not in self._read(path):
+                continue
+            records = self._parse(path)
+            index = next((n for n, one in enumerate(records) if one.id == ident), None)
+            if index is None:
+                continue
+            turn = turn or records[index].turn
+            if at + 1 < len(order):  # a turn may go on in the next segment
+                after = self._next(path)
+                records += self._parse(after) if after else []
+            same = [n for n, one in enumerate(records) if one.turn == turn and turn]
+            first, last = (min(same), max(same)) if same else (index, index)
+            inside = [one for one in records[first : last + 1] if one.turn == turn or not turn]
+            before = [one for one in records[:first] if one.content and one.role != "tool"][-1:]
+            return [*before, *inside]
+        return []
+
+    def _near(self, ts: str) -> list[str]:
+        """All segments, those of the day of ``ts`` and the days beside it first."""
+        if self._segments is None:
+            self._segments = self._store.segments()
+        when = moment(ts)
+        if not when:
+            return self._segments[::-1]
+        days = {f"recall/{when + timedelta(days=n):%Y/%m/%d}-" for n in (-1, 0, 1)}
+        near = [path for path in self._segments if path[:18] in days]
+        known = set(near)
+        return near[::-1] + [path for path in reversed(self._segments) if path not in known]
+
+    def _next(self, path: str) -> str | None:
+        at = (self._segments or []).index(path) + 1
+        return self._segments[at] if self._segments and at < len(self._segments) else None
+
+    def _read(self, path: str) -> bytes:
+        if path not in self._data:
+            self._data[path] = self._store.read(path)
+        return self._data[path]
+
+    def _parse(self, path: str) -> list[Record]:
+        return [one for line in self._read(path).split(b"\n") if (one := _parsed(line))]
+
+
+def _parsed(line: bytes) -> Record | None:
+    try:
+        return parse_record(line.decode()) if line.strip() else None
+    except ValueError:
+        return None
+
+
+def name_of(store: Store, path: str) -> str:
+    """What a path is called by a person: a block's label, a note's id, or the path."""
+    if path.startswith("core/"):
+        return next((b.label for b in store.blocks().values() if b.path == path), path)
+    return PurePosixPath(path).stem.rpartition("-")[2] if path.startswith("archival/") else path
+
+
+def said(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """Records as who spoke and what, tool calls as the model wrote them."""
+    for record in records:
+        if record.content and record.role != "tool":
+            yield record.name or record.role, record.content
+        for call in record.tool_calls:
+            yield record.name or record.role, f"→ {call.name}({call.arguments})"
+        if record.role == "tool":
+            yield "result", record.content

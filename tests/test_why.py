@@ -1,0 +1,310 @@
+"""Where memory comes from: each line's author, call, turn and message, through edits and moves."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fsagent import Agent, call
+from fsagent.errors import StoreError
+from fsagent.history.lines import matched
+
+from conftest import git, script
+from test_cli import Shell, plain, shell, tool
+
+__all__ = ["shell"]
+
+
+def said(agent: Agent, what: str) -> dict[str, str | None]:
+    """Each line of a block, and the message that led to it."""
+    found = agent.why(what)
+    return {one.text: one.message.content if one.message else None for one in found}
+
+
+def test_a_line_names_its_commit_its_call_and_what_was_said(make: Callable[..., Agent]) -> None:
+    agent = make([call("core_memory_append", label="human", content="Likes tea.")], "Noted.", "Hm.")
+    turn = agent.chat("I like tea.")
+    agent.chat("And now?")
+    [origin] = agent.why("human", line=7)
+    assert (origin.path, origin.line, origin.text) == ("core/human.md", 7, "Likes tea.")
+    assert origin.commit
+    assert origin.commit.commit == turn.commits[0]
+    assert origin.commit.tool == "core_memory_append"
+    assert origin.commit.call == turn.tool_calls[0].call.id
+    assert origin.commit.model == "scripted"
+    assert origin.message
+    assert origin.message.content == "I like tea."
+    assert [record.role for record in origin.around] == ["user", "assistant", "tool", "assistant"]
+    assert origin.before == ()
+    first = agent.why("human")[0]
+    assert first.commit
+    assert (first.line, first.text, first.commit.author) == (6, "Name: Tim", "Tim")
+    assert first.message is None
+
+
+def test_a_line_is_named_in_many_ways(make: Callable[..., Agent]) -> None:
+    agent = make(
+        [
+            call("core_memory_append", label="human", content="Likes tea."),
+            call("archival_memory_insert", content="Ada is a cat.\n\nShe is four."),
+        ],
+        "I see.",
+    )
+    agent.chat("I like tea. Ada is four.")
+    note = next(iter(agent.notes))
+    line = agent.why("core/human.md:7")
+    assert line == agent.why("human:7") == agent.why("human", 7) == agent.why("likes TEA")
+    assert [one.text for one in agent.why(note.id)] == ["Ada is a cat.", "", "She is four."]
+    assert agent.why(note.id) == agent.why(note.path)
+    assert agent.why("She is four.")[0].path == note.path
+    record = agent.why("I see.")[0]
+    assert record.path.startswith("recall/")
+    assert record.text == "I see."
+    assert record.message
+    assert record.message.content == "I like tea. Ada is four."
+    assert agent.why(f"{record.path}:{record.line}") == [record]
+    with pytest.raises(StoreError, match=r"core/human.md has no line 8: it has 7\."):
+        agent.why("human:8")
+    with pytest.raises(StoreError, match="Neither memory nor recall holds 'nonsense'"):
+        agent.why("nonsense")
+    with pytest.raises(StoreError, match="There is no block, note or file 'nobody'"):
+        agent.why("nobody", line=1)
+
+
+def test_an_edited_line_keeps_its_earlier_wordings(make: Callable[..., Agent]) -> None:
+    agent = make(
+        call("core_memory_append", label="human", content="Lives in Ghent."),
+        "Noted.",
+        call("core_memory_replace", label="human", old_content="Ghent", new_content="Utrecht"),
+        "Moved.",
+    )
+    agent.chat("I live in Ghent.")
+    agent.chat("I moved to Utrecht.")
+    (agent.root / "core/human.md").write_text(
+        (agent.root / "core/human.md").read_text().replace("Utrecht", "Delft")
+    )
+    [origin] = agent.why("human:7")
+    assert (origin.text, origin.commit, origin.message) == ("Lives in Delft.", None, None)
+    assert [(old.text, old.message and old.message.content) for old in origin.before] == [
+        ("Lives in Utrecht.", "I moved to Utrecht."),
+        ("Lives in Ghent.", "I live in Ghent."),
+    ]
+
+
+def test_a_person_s_edit_has_an_author_and_no_message(sarah: Agent) -> None:
+    sarah.blocks["human"] = "Name: Tim\nLikes dice."
+    origin = sarah.why("human")[-1]
+    assert origin.commit
+    assert (origin.text, origin.commit.author, origin.message) == ("Likes dice.", "Tim", None)
+
+
+def test_a_line_that_moves_keeps_its_author(make: Callable[..., Agent]) -> None:
+    agent = make(call("core_memory_append", label="human", content="Be brief with him."), "Yes.")
+    agent.chat("Be brief.")
+    for first, second in (("persona", "human"), ("human", "persona")):
+        # Within a turn the line is taken from one block and given to the other, in either order.
+        add = call("core_memory_append", label="persona", content="Be brief with him.")
+        drop = call(
+            "core_memory_replace", label="human", old_content="\nBe brief with him.", new_content=""
+        )
+        script(agent, [add, drop] if first == "persona" else [drop, add], "Moved.")
+        agent.chat(f"Move it to {second}.")
+        assert said(agent, "persona")["Be brief with him."] == "Be brief."
+        back = [
+            call("core_memory_append", label="human", content="Be brief with him."),
+            call(
+                "core_memory_replace",
+                label="persona",
+                old_content="\nBe brief with him.",
+                new_content="",
+            ),
+        ]
+        script(agent, back, "Back.")
+        agent.chat("Move it back.")
+        assert said(agent, "human")["Be brief with him."] == "Be brief."
+    # A block that is renamed by hand.
+    git(agent, "mv", "core/human.md", "core/user.md")
+    git(agent, "commit", "-qm", "rename")
+    assert said(agent, "user")["Be brief with him."] == "Be brief."
+
+
+def test_lines_of_both_sides_of_a_merge(make: Callable[..., Agent]) -> None:
+    agent = make(call("core_memory_append", label="human", content="One."), "Ok.")
+    git(agent, "branch", "other")
+    agent.chat("Say one.")
+    git(agent, "switch", "-q", "other")
+    script(agent, call("core_memory_insert", label="human"), "no such tool")
+    script(agent, call("memory_insert", label="human", new_string="Zero.", insert_line=0), "Ok.")
+    agent.chat("Say zero.")
+    git(agent, "switch", "-q", "main")
+    git(agent, "merge", "-q", "--no-edit", "other")
+    assert said(agent, "human") == {"Zero.": "Say zero.", "Name: Tim": None, "One.": "Say one."}
+
+
+def test_three_hundred_turns_in_any_order(make: Callable[..., Agent]) -> None:
+    """Lines are added, edited, reordered, moved and deleted; each knows its own message."""
+    dice = random.Random(5)
+    agent = make()
+    limit = "---\nlimit: 100000\n---\n\n"
+    config = agent.root / "agent.yaml"
+    config.write_text(config.read_text() + "durability: process\n")
+    for label in ("human", "persona"):
+        (agent.root / f"core/{label}.md").write_text(limit)
+    agent.adopt()
+    memory: dict[str, list[str]] = {"human": [], "persona": []}
+    truth: dict[str, str] = {}
+    for number in range(300):
+        label, other = dice.sample(["human", "persona"], 2)
+        lines = memory[label]
+        text = f"message {number}"
+        what = dice.choice(["add", "add", "add", "edit", "order", "move", "drop"])
+        line = dice.choice(lines) if lines else ""
+        if what == "add" or not lines:
+            new = f"Fact {number} of {dice.randrange(1000)}."
+            at = dice.randrange(len(lines) + 1)
+            lines.insert(at, new)
+            truth[new] = text
+            script(agent, call("memory_insert", label=label, new_string=new, insert_line=at), "ok")
+        elif what == "edit":
+            new = line.replace("of", "or", 1) + f" ({number})"
+            lines[lines.index(line)] = new
+            truth[new] = text
+            script(
+                agent, call("memory_replace", label=label, old_string=line, new_string=new), "ok"
+            )
+        elif what in ("order", "drop"):
+            dice.shuffle(lines)
+            if what == "drop" and len(lines) > 5:
+                lines.pop()
+            script(agent, call("memory_rethink", label=label, new_memory="\n".join(lines)), "ok")
+        else:
+            lines.remove(line)
+            memory[other].append(line)
+            rest = call("memory_rethink", label=label, new_memory="\n".join(lines))
+            add = call("core_memory_append", label=other, content=line)
+            script(agent, dice.sample([rest, add], 2), "ok")
+        agent.chat(text)
+    for label, lines in memory.items():
+        assert agent.blocks[label].text.split("\n") == lines
+        assert said(agent, label) == {line: truth[line] for line in lines}
+        for origin in agent.why(label)[::7]:
+            [one] = agent.why(label, line=origin.line)
+            assert (one.commit, one.message) == (origin.commit, origin.message)
+
+
+def history(root: Path, commits: int) -> dict[str, str]:
+    """Give an agent a history of so many commits to one block; each line's commit, by its text."""
+    dice = random.Random(9)
+    parts = []
+    lines = [f"Line {number} as at first." for number in range(40)]
+    truth = dict.fromkeys(lines, "c0")
+    for number in range(commits):
+        if number:
+            kind = dice.random()
+            if kind < 0.2:
+                dice.shuffle(lines)
+            else:
+                at = dice.randrange(10)  # some lines stay from the beginning
+                lines[at] = f"Line {at} as of {number}."
+                truth[lines[at]] = f"c{number}"
+        body = "\n".join(lines) + "\n"
+        message = f"c{number}\n\nChange: x{number}\nMessage: m{number}\n"
+        when = 1_700_000_000 + number
+        parts.append(
+            f"commit refs/heads/main\nauthor sarah <s@x> {when} +0000\ncommitter f <f@x> {when} +0000\n"
+            f"data {len(message)}\n{message}"
+            + ("from refs/heads/main^0\n" if not number else "")
+            + f"M 100644 inline core/human.md\ndata {len(body)}\n{body}\n"
+        )
+    subprocess.run(
+        ["git", "-C", str(root), "fast-import", "--quiet"],
+        input="".join(parts).encode(),
+        check=True,
+    )
+    git(root, "reset", "-q", "--hard")
+    return {line: truth[line] for line in lines}
+
+
+def test_ten_thousand_commits(sarah: Agent) -> None:
+    truth = history(sarah.root, 10_000)
+    sarah.maintain()
+    program = (
+        "import sys, resource\n"
+        "from fsagent import Agent\n"
+        "found = Agent.open(sys.argv[1]).why('human')\n"
+        "used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]\n"
+        "print(sum(one.ru_utime + one.ru_stime for one in used))\n"
+        "print(*(f'{one.text}\\t{one.commit.subject}' for one in found), sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(sarah.root)], capture_output=True, text=True, check=True
+    )
+    seconds, *rows = done.stdout.splitlines()
+    assert dict(row.split("\t") for row in rows) == truth
+    assert float(seconds) < 1.5  # 0.5 on a machine that has nothing else to do
+
+
+def test_matched_lines() -> None:
+    assert matched(["a", "b", "c"], ["c", "b", "a"]) == {0: 2, 1: 1, 2: 0}
+    assert matched(["a"], ["a", "a"]) == {0: 0}
+    assert matched(["a", "b"], ["x", "a", "b"]) == {1: 0, 2: 1}
+    assert matched(["a", "a", "b"], ["b", "x", "a"]) == {0: 2, 2: 0}
+    assert matched([], ["a"]) == {}
+    assert matched(["a"], []) == {}
+
+
+def test_why_on_the_terminal(shell: Shell) -> None:
+    shell.script(
+        tool("core_memory_append", label="human", content="Lives in Ghent."),
+        "Noted.",
+        tool("core_memory_replace", label="human", old_content="Ghent", new_content="Utrecht"),
+        "Moved.",
+    )
+    shell.run("chat", "sarah", "I live in Ghent.")
+    shell.run("chat", "sarah", "I moved to Utrecht.")
+    with open(shell.home / "core/human.md", "a") as file:
+        file.write("Likes dice.\n")
+    out, err = shell.run("why", "sarah", "human")
+    assert err == ""
+    assert plain(out) == (
+        "6  COMMIT  TIME  Tim      Name: Tim\n"
+        "7  COMMIT  TIME  sarah    Lives in Utrecht.\n"
+        "   core_memory_replace ← “I moved to Utrecht.”\n"
+        "8  ·······  not committed     by hand  Likes dice.\n"
+    )
+    out, _ = shell.run("why", "sarah", "human:7")
+    turn = shell.json("log", "sarah", "human")[0]["turn"]
+    assert plain(out) == (
+        "core/human.md:7  Lives in Utrecht.\n"
+        "commit   COMMIT  TIME  human: Ghent → Utrecht\n"
+        f"by       sarah, with core_memory_replace, model scripted:script.json\n"
+        f"turn     {turn}\n"
+        "because  “I moved to Utrecht.”\n"
+        "\n"
+        "  assistant  Noted.\n"
+        "  user       I moved to Utrecht.\n"
+        '  assistant  → core_memory_replace({"label": "human", "old_content": "Ghent", "new_content": "Utrecht"})\n'
+        "  result     Replaced in 'human'. 1,973 of 2,000 characters left.\n"
+        "  assistant  Moved.\n"
+        "\n"
+        "before   COMMIT  TIME  Lives in Ghent.\n"
+        "         core_memory_append ← “I live in Ghent.”\n"
+    )
+    out, _ = shell.run("why", "sarah", "dice")
+    assert plain(out) == (
+        "core/human.md:8  Likes dice.\n"
+        "edited by hand, and not committed yet: the next turn does it\n"
+    )
+    found = shell.json("why", "sarah", "in Utrecht")
+    assert [(one["path"], one["line"], one["text"]) for one in found] == [
+        ("core/human.md", 7, "Lives in Utrecht.")
+    ]
+    assert found[0]["message"]["content"] == "I moved to Utrecht."
+    assert found[0]["before"][0]["message"]["content"] == "I live in Ghent."
+    assert (
+        shell.fails("why", "sarah", "human:70") == "Error: core/human.md has no line 70: it has 8."
+    )
