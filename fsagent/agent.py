@@ -22,6 +22,7 @@ from fsagent.store import Store
 
 if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.context import Context
+    from fsagent.history.log import Happening
     from fsagent.history.merge import Side
     from fsagent.history.undo import Resolve, Undone
     from fsagent.history.why import Origin
@@ -379,7 +380,16 @@ class Agent:
 
     def log(self, path: str | None = None, *, limit: int | None = None) -> list[Commit]:
         """Commits, newest first; only those that touch ``path``, a path or a block's label."""
-        return list(self.store.repo.log(self._path(path), limit=limit))
+        return list(
+            self.store.repo.log(self._path(path), rev=self.store.rev or "HEAD", limit=limit)
+        )
+
+    def turns(self, path: str | None = None) -> Iterator[Happening]:
+        """The same by turns, with what was said: a turn's commits are one ``Happening``."""
+        from fsagent.history.log import happenings
+
+        commits = self.store.repo.log(self._path(path), rev=self.store.rev or "HEAD")
+        return happenings(self.store, commits)
 
     def why(self, what: str, line: int | None = None) -> list[Origin]:
         """Who wrote each line of a block or note, by which call, and what was said before.
@@ -396,8 +406,16 @@ class Agent:
         return why(self.store, what, line)
 
     def diff(self, revisions: str = "HEAD") -> str:
-        """What ``git diff`` shows: the work tree against a commit, or two commits."""
-        return self.store.repo.diff(revisions)
+        """What ``git diff`` shows: the work tree against a commit, or two (``REV..REV``).
+
+        A revision is one of Git's, the id of a change or a turn, or a date.
+
+        Raises:
+            StoreError: one of them names no commit.
+        """
+        from fsagent.history.name import pair_of
+
+        return self.store.repo.diff(*pair_of(self.store, revisions))
 
     def undo(
         self,

@@ -158,7 +158,8 @@ def test_one_turn_as_json(shell: Shell) -> None:
     assert set(turn["usage"]) == {"prompt", "completion", "cached"}
     assert turn["model"] == "scripted:script.json"
     assert list(log[0]) == [
-        "commit", "ts", "author", "subject", "tool", "turn", "message", "paths",
+        "commit", "ts", "author", "subject", "tool", "turn", "message", "paths", "change", "call",
+        "model",
     ]  # fmt: skip
     assert log[1]["tool"] == "core_memory_append"
     assert log[1]["turn"] == turn["turn"]
@@ -221,8 +222,9 @@ def test_show_and_edit(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shell.json("show", "sarah")["human"]["text"] == "Name: Tom\nBy hand."
     assert shell.json("show", "sarah", "human")["limit"] == 2000
     assert "companion" in shell.run("show", "sarah", "system")[0]
-    assert "has no block or note 'dog'. Its blocks are: persona, human" in shell.fails(
-        "show", "sarah", "dog"
+    assert (
+        "has no block, note, commit or turn 'dog'. Its blocks are: persona, human"
+        in shell.fails("show", "sarah", "dog")
     )
     assert "There is no block 'dog'" in shell.fails("edit", "sarah", "dog", "--text", "x")
     assert "2,000 characters" in shell.fails("edit", "sarah", "human", "--text", "x" * 3000)
@@ -295,8 +297,8 @@ def test_status_diff_and_tools(shell: Shell) -> None:
     )
     assert shell.json("status", "sarah")["uncommitted"] == ["core/human.md"]
     assert "+Name: Tam" in shell.run("diff", "sarah")[0]
-    assert "git diff:" in shell.fails("diff", "sarah", "no-such-commit")
-    assert "git diff:" in shell.fails("diff", "sarah", "--", "--output=x")
+    assert "no commit, change, turn or date" in shell.fails("diff", "sarah", "no-such-commit")
+    assert "no commit, change, turn or date" in shell.fails("diff", "sarah", "--", "--output=x")
     assert not (shell.folder / "x").exists()
     assert not (shell.home / "x").exists()
     tools = shell.json("tools", "sarah")

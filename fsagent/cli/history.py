@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,11 @@ import click
 from fsagent.cli.common import as_json, directory, print_json, warn
 
 if TYPE_CHECKING:
+    from fsagent.agent import Agent
+    from fsagent.history.log import Happening
     from fsagent.history.why import Origin
     from fsagent.records import Commit
+    from fsagent.repo import Repo
 
 _QUOTED = 200
 """Characters of a message that are quoted on one line."""
@@ -25,9 +29,10 @@ _SHOWN = 600
 @click.command()
 @directory
 @click.argument("path", required=False)
-@click.option("-n", "--limit", type=click.IntRange(1), help="How many commits at most.")
+@click.option("--turns", is_flag=True, help="One line for each turn, with what was said.")
+@click.option("-n", "--limit", type=click.IntRange(1), help="How many commits (or turns) at most.")
 @as_json
-def log(directory: Path, path: str | None, limit: int | None, json_: bool) -> None:
+def log(directory: Path, path: str | None, turns: bool, limit: int | None, json_: bool) -> None:
     """Show what changed, newest first; with PATH (or a block's label) only there."""
     from fsagent.errors import AgentError
     from fsagent.layout import require_agent
@@ -47,7 +52,9 @@ def log(directory: Path, path: str | None, limit: int | None, json_: bool) -> No
         if not is_allowed(directory, Environment.read().state_dir):
             raise
         repo = Repo(directory, allowed=True)
-    if json_:
+    if turns:
+        _log_turns(directory, repo, path, limit, json_)
+    elif json_:
         from fsagent.cli.output import commit_json
 
         print_json([commit_json(commit) for commit in repo.log(path, limit=limit)])
@@ -55,14 +62,123 @@ def log(directory: Path, path: str | None, limit: int | None, json_: bool) -> No
         click.echo_via_pager(f"{line}\n" for line in repo.log_lines(path, limit))
 
 
+def _log_turns(
+    directory: Path, repo: Repo, path: str | None, limit: int | None, json_: bool
+) -> None:
+    from fsagent.cli.output import commit_json
+    from fsagent.history.log import happenings
+    from fsagent.store import Store
+
+    store = Store(directory, allowed=repo.allowed, mend=False)
+    found = itertools.islice(happenings(store, repo.log(path)), limit)
+    if json_:
+        print_json(
+            [
+                {
+                    "turn": one.turn,
+                    "said": one.said or None,
+                    "author": one.commits[0].author,
+                    "tools": dict(one.tools),
+                    "commits": [commit_json(commit) for commit in one.commits],
+                }
+                for one in found
+            ]
+        )
+    else:
+        click.echo_via_pager(f"{_turn_line(one)}\n" for one in found)
+
+
+def _turn_line(one: Happening) -> str:
+    """A turn, or a commit that is no turn's, on one line."""
+    commit = one.commits[0]
+    name = click.style(f"{_cut(commit.author, 16):<16}", fg="green")
+    if not one.turn:
+        return f"{_when(commit)}  {name} {commit.subject}"
+    tools = ", ".join(tool + (f" ×{n}" if n > 1 else "") for tool, n in one.tools.items())
+    what = f"  {click.style(tools, fg='cyan')}" if tools else ""
+    said = f"“{_cut(one.said, 72)}”" if one.said else f"turn {one.turn}"
+    return f"{_when(commit)}  {name} {said}{what}"
+
+
 @click.command()
 @directory
 @click.argument("revisions", default="HEAD")
-def diff(directory: Path, revisions: str) -> None:
-    """Show hand edits that are not committed yet, or what changed between REVISIONS."""
-    from fsagent.agent import Agent
+@as_json
+def diff(directory: Path, revisions: str, json_: bool) -> None:
+    """Show hand edits that are not committed yet, or what changed between REVISIONS.
 
-    click.echo_via_pager(Agent.open(directory).diff(revisions))
+    REVISIONS is REV (what changed since then) or REV..REV. A REV is one of Git's, the id of a
+    change or a turn, or a date.
+    """
+    from fsagent.agent import Agent
+    from fsagent.history.name import pair_of
+
+    agent = Agent.open(directory)
+    pair = pair_of(agent.store, revisions)
+    text = agent.store.repo.diff(*pair, colour=not json_)
+    if json_:
+        print_json({"revisions": pair, "patch": text})
+    else:
+        click.echo_via_pager(text)
+
+
+def show_commits(agent: Agent, commits: Sequence[str], json_: bool) -> None:
+    """Commits with what they changed, and what was said in their turn."""
+    from fsagent.cli.output import commit_json, record_json
+    from fsagent.history.why import Recall, said
+    from fsagent.repo import walk
+
+    repo, recall = agent.store.repo, Recall(agent.store)
+    known = walk.commits(repo, commits)
+    first = known[commits[0]]
+    around = recall.turn(first.turn or "", first.message, first.ts) if first.message else []
+    cause = next((record for record in around if record.id == first.message), None)
+    if json_:
+        print_json(
+            {
+                "commits": [
+                    commit_json(commit)
+                    | {
+                        "paths": [
+                            one.path for one in walk.touched(repo, [commit.commit])[commit.commit]
+                        ]
+                    }
+                    | {"patch": repo.patch(commit.commit, lines=3)}
+                    for commit in known.values()
+                ],
+                "message": record_json(cause) if cause else None,
+                "around": [record_json(record) for record in around],
+            }
+        )
+        return
+
+    def lines() -> Iterator[str]:
+        for name, text in said(around) if len(commits) > 1 else ():
+            yield f"{click.style(f'{name:<10}', bold=True)} {_cut(text, _SHOWN)}\n"
+        for commit in known.values():
+            if len(commits) > 1:
+                yield "\n"
+            yield from (f"{line}\n" for line in _head(commit))
+            if cause and len(commits) == 1:
+                yield f"because  {_quote(cause.content)}\n"
+            recall_only = commit.turn and not commit.tool and len(commits) > 1
+            patch = "" if recall_only else repo.patch(commit.commit, lines=3, colour=True)
+            if patch:
+                yield f"\n{patch}"
+
+    click.echo_via_pager(lines())
+
+
+def _head(commit: Commit) -> Iterator[str]:
+    """What a commit says of itself, as lines."""
+    yield f"commit   {_when(commit)}  {commit.subject}"
+    how = f", with {commit.tool}" if commit.tool else ""
+    model = f", model {commit.model}" if commit.model else ""
+    yield f"by       {commit.author}{how}{model}"
+    if commit.change:
+        yield f"change   {commit.change}"
+    if commit.turn:
+        yield f"turn     {commit.turn}"
 
 
 @click.command()
@@ -112,12 +228,8 @@ def _one_origin(origin: Origin) -> None:
     if commit is None:
         click.echo("edited by hand, and not committed yet: the next turn does it")
     else:
-        click.echo(f"commit   {_when(commit)}  {commit.subject}")
-        how = f", with {commit.tool}" if commit.tool else ""
-        model = f", model {commit.model}" if commit.model else ""
-        click.echo(f"by       {commit.author}{how}{model}")
-        if commit.turn:
-            click.echo(f"turn     {commit.turn}")
+        for line in _head(commit):
+            click.echo(line)
     if origin.message:
         click.echo(f"because  {_quote(origin.message.content)}")
     elif commit and commit.message:

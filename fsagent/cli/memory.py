@@ -48,7 +48,10 @@ def init(
 @click.argument("what", required=False)
 @as_json
 def show(directory: Path, what: str | None, json_: bool) -> None:
-    """Show core memory, or WHAT: a block's label, a note's id, or a path of either."""
+    """Show core memory, or WHAT: a block's label, a note's id, or a path of either.
+
+    WHAT may also be a commit, a change or a turn: what it changed, and what was said.
+    """
     from fsagent.agent import Agent
 
     agent = Agent.open(directory)
@@ -75,10 +78,19 @@ def show(directory: Path, what: str | None, json_: bool) -> None:
     try:
         note = agent.notes.get(what)
     except StoreError:
-        raise StoreError(
-            f"{directory} has no block or note {what!r}. Its blocks are: {', '.join(blocks)}; "
-            f"its notes: fsagent note {directory}"
-        ) from None
+        from fsagent.cli.history import show_commits
+        from fsagent.history.name import commit_of, turn_of
+
+        try:
+            commits = turn_of(agent.store, what) or [commit_of(agent.store, what)]
+        except StoreError:
+            raise StoreError(
+                f"{directory} has no block, note, commit or turn {what!r}. Its blocks are: "
+                f"{', '.join(blocks)}; its notes: fsagent note {directory}; its turns: "
+                f"fsagent log {directory} --turns"
+            ) from None
+        show_commits(agent, commits, json_)
+        return
     if json_:
         print_json(
             {"id": note.id, "path": note.path, "created": note.created or None}

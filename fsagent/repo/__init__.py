@@ -34,6 +34,7 @@ from fsagent.repo.run import (
     ALWAYS,
     GitFailed,
     environment,
+    parts,
     plain_environment,
     run,
 )
@@ -302,8 +303,9 @@ class Repo:
         ]
         if limit is not None:
             args.append(f"-n{limit}")
-        out = self._log(*args, "--end-of-options", rev, "--", *([path] if path else []))
-        yield from parsed(out)
+        yield from parsed(
+            self._log(*args, "--end-of-options", rev, "--", *([path] if path else []))
+        )
 
     def log_lines(self, path: str | None = None, limit: int | None = None) -> Iterator[str]:
         """The same commits as lines for a person, with colours: id, time, author, subject."""
@@ -312,16 +314,18 @@ class Repo:
         form = "%C(yellow)%h%C(reset)  %C(dim)%cd%C(reset)  %C(green)%<(16,trunc)%an%C(reset) %s"
         args = ["log", "-z", "--color=always", f"--format={form}", "--encoding=UTF-8"]
         args += ["--date=format-local:%Y-%m-%d %H:%M", *([f"-n{limit}"] if limit else [])]
-        out = self._log(*args, "--end-of-options", "HEAD", "--", *([path] if path else []))
-        yield from out.decode(errors="replace").rstrip("\0").split("\0")
+        for line in self._log(*args, "--end-of-options", "HEAD", "--", *([path] if path else [])):
+            yield line.encode(errors="surrogateescape").decode(errors="replace")
 
-    def _log(self, *args: str) -> bytes:
+    def _log(self, *args: str) -> Iterator[str]:
+        """What ``git log -z`` prints, as it comes: the first page of a long history is there at
+        once."""
         try:
-            return self._git(*args)
+            yield from parts(["git", *ALWAYS, *args], self._env, self.root)
         except GitFailed as error:
             raise StoreError(f"git log: {_line(error.text, 200)}") from None
 
-    def diff(self, *revisions: str) -> str:
+    def diff(self, *revisions: str, colour: bool = False) -> str:
         """What ``git diff`` prints, for a person to read.
 
         Raises:
@@ -329,16 +333,17 @@ class Repo:
         """
         try:
             return self._text(
-                *("diff", *_NO_COMMANDS, "--end-of-options", *revisions, "--"),
+                *("diff", f"--color={'always' if colour else 'never'}", *_NO_COMMANDS),
+                *("--end-of-options", *revisions, "--"),
             )
         except GitFailed as error:
             raise StoreError(f"git diff: {_line(error.text, 200)}") from None
 
-    def patch(self, commit: str) -> str:
-        """The changed lines of one commit, without the lines around them."""
+    def patch(self, commit: str, *, lines: int = 0, colour: bool = False) -> str:
+        """The changed lines of one commit, with so many ``lines`` around them."""
         return self._text(
-            *("show", "--format=", "-U0", "--no-renames", *_NO_COMMANDS),
-            *("--end-of-options", commit, "--"),
+            *("show", "--format=", f"-U{lines}", "--no-renames", *_NO_COMMANDS),
+            *(f"--color={'always' if colour else 'never'}", "--end-of-options", commit, "--"),
         )
 
     def outer(self) -> tuple[Path, bool] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -52,6 +52,8 @@ _NO_TRANSPORT = {
 }
 """Nothing is fetched, not even an object that is missing: a transport runs commands."""
 
+_NO_GIT = "git is not installed: install it with your package manager."
+
 PATIENCE = 5.0
 """Seconds after which a git command that is not done is looked at: it may wait for a pipe."""
 
@@ -97,7 +99,7 @@ def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"
                 if child.poll() is None:  # a pipe, or Ctrl-C
                     child.terminate()  # which lets git remove its locks
     except FileNotFoundError:
-        raise AgentError("git is not installed: install it with your package manager.") from None
+        raise AgentError(_NO_GIT) from None
     except (OSError, ValueError) as error:  # a NUL cannot be handed to a command
         why = error.strerror if isinstance(error, OSError) else error
         raise StoreError(f"git cannot be run: {why}.") from error
@@ -106,6 +108,42 @@ def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"
         what = command[-1] if len(command) < 3 else " ".join(command[-3:])
         raise GitFailed(what, text, out)
     return out
+
+
+def parts(command: list[str], env: Mapping[str, str], cwd: Path) -> Iterator[str]:
+    """What a command prints, between NULs and as it comes; it ends when nobody wants more.
+
+    Raises:
+        GitFailed: it failed.
+        StoreError: it could not be run.
+    """
+    import tempfile
+
+    with tempfile.TemporaryFile() as said:
+        try:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=-1, stderr=said, env=env, cwd=cwd
+            )
+        except FileNotFoundError:
+            raise AgentError(_NO_GIT) from None
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"git cannot be run: {why}.") from error
+        rest = b""
+        with child:
+            try:
+                while chunk := child.stdout.read1(1 << 16):  # type: ignore[union-attr]
+                    *whole, rest = (rest + chunk).split(b"\0")
+                    yield from (part.decode(errors="surrogateescape") for part in whole)
+                if rest:
+                    yield rest.decode(errors="surrogateescape")
+            except BaseException:  # the pager was left, or Ctrl-C: git ends when its pipe does
+                child.terminate()
+                raise
+        if child.returncode:
+            said.seek(0)
+            text = said.read().decode(errors="replace").strip()
+            raise GitFailed(" ".join(command[-3:]), text)
 
 
 def _as_file(data: bytes) -> IO[bytes]:

@@ -88,18 +88,21 @@ def commits(repo: Repo, oids: Sequence[str]) -> dict[str, Commit]:
         *("log", "-z", "--no-walk=unsorted", "--stdin", "--encoding=UTF-8", f"--format={FORMAT}"),
         stdin=ids,
     )
-    return {commit.commit: commit for commit in parsed(out)}
+    parts = out.decode(errors="surrogateescape").split("\0")
+    return {commit.commit: commit for commit in parsed(parts)}
 
 
-def parsed(out: bytes) -> Iterator[Commit]:
+def parsed(parts: Iterable[str]) -> Iterator[Commit]:
     """The commits that ``git log -z --format=FORMAT`` prints, with ``--name-only`` or without.
+
+    ``parts`` are what it prints, between NULs.
 
     A message may hold any character but NUL, and a name may be empty: so fields are counted.
     """
     from fsagent.formats import parse_trailers
     from fsagent.records import Commit
 
-    parts = iter(out.decode(errors="surrogateescape").split("\0"))
+    parts = iter(parts)
     for part in parts:
         commit = part.lstrip("\n")
         if not commit:

@@ -1,0 +1,74 @@
+"""What a person calls a commit: a revision of Git's, a change, a turn, or a date."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fsagent.clock import day, moment
+from fsagent.errors import StoreError
+from fsagent.formats import one_line
+from fsagent.repo import walk
+
+if TYPE_CHECKING:
+    from fsagent.store import Store
+
+_ID = re.compile(r"[0-9a-z]{6,40}")
+"""Ids of changes and turns: 18 characters of Crockford's alphabet, those of tests fewer."""
+
+
+def commit_of(store: Store, text: str) -> str:
+    """The id of the commit that ``text`` names; of a turn, its last one.
+
+    Args:
+        store: The agent's files.
+        text: A revision (``HEAD~3``, ``main``, ``3f8be31``), the id of a change or a turn, or a
+            date: then the last commit up to its end.
+
+    Raises:
+        StoreError: there is no such commit.
+    """
+    rev = store.rev
+    if rev is None:
+        raise StoreError(f"{store.root} has no commits yet.")
+    if text in ("HEAD", "@"):
+        return rev
+    found = store.repo.resolve(text)
+    if found:
+        return found
+    if _ID.fullmatch(text):
+        for key in ("Change", "Turn"):
+            named = walk.with_trailer(store.repo, key, text, rev)
+            if named:
+                return named[0]
+    if moment(text.strip()):
+        when = day(text, store.config.zone, end=True)
+        made = walk.before(store.repo, when, rev)
+        if made:
+            return made
+        raise StoreError(f"{store.config.name} was not there yet on {text.strip()}.")
+    raise StoreError(
+        f"There is no commit, change, turn or date {one_line(text)!r}. "
+        f"See: fsagent log {store.root}"
+    )
+
+
+def turn_of(store: Store, text: str) -> list[str]:
+    """The commits of the turn with that id, oldest first; none where it is no turn's."""
+    if not _ID.fullmatch(text) or store.rev is None:
+        return []
+    return walk.with_trailer(store.repo, "Turn", text, store.rev)[::-1]
+
+
+def pair_of(store: Store, revisions: str) -> list[str]:
+    """What ``git diff`` is asked for: the commit ``REV``, or the two of ``REV..REV``.
+
+    Raises:
+        StoreError: one of them names no commit.
+    """
+    first, dots, second = revisions.partition("..")
+    if not dots:
+        return [commit_of(store, first)]
+    three = second.startswith(".")
+    ends = [commit_of(store, one or "HEAD") for one in (first, second.lstrip("."))]
+    return ["...".join(ends)] if three else ends

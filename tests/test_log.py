@@ -1,0 +1,138 @@
+"""The log in turns, tools and people; what a commit, a change or a turn did; revisions by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fsagent import Agent, call
+from fsagent.errors import StoreError
+from fsagent.history.name import commit_of
+
+from conftest import git
+from test_cli import Shell, plain, shell, tool
+
+__all__ = ["shell"]
+
+
+@pytest.fixture
+def utrecht(shell: Shell) -> Shell:
+    shell.script(
+        [
+            tool("core_memory_append", label="human", content="Lives in Utrecht."),
+            tool("core_memory_append", label="human", content="Has a cat."),
+        ],
+        "Noted.",
+        "Hello.",
+    )
+    shell.run("chat", "sarah", "I live in Utrecht. I have a cat.")
+    shell.run("edit", "sarah", "human", "--text", "Name: Tim\nLives in Utrecht.\nHas two cats.")
+    shell.run("chat", "sarah", "Hello!")
+    return shell
+
+
+def test_turns(utrecht: Shell) -> None:
+    out, _ = utrecht.run("log", "sarah", "--turns")
+    assert plain(out) == (
+        "COMMIT  TIME  sarah            “Hello!”\n"
+        "COMMIT  TIME  Tim              edit: core/human.md\n"
+        "COMMIT  TIME  sarah            “I live in Utrecht. I have a cat.”  core_memory_append ×2\n"
+        "COMMIT  TIME  Tim              init: sarah\n\n"
+    )
+    # Where the commit of recall is left out, recall itself says what was said.
+    out, _ = utrecht.run("log", "sarah", "human", "--turns", "-n2")
+    assert plain(out) == (
+        "COMMIT  TIME  Tim              edit: core/human.md\n"
+        "COMMIT  TIME  sarah            “I live in Utrecht. I have a cat.”  core_memory_append ×2\n\n"
+    )
+    found = utrecht.json("log", "sarah", "--turns")
+    assert [len(one["commits"]) for one in found] == [1, 1, 3, 1]
+    assert found[2]["said"] == "I live in Utrecht. I have a cat."
+    assert found[2]["tools"] == {"core_memory_append": 2}
+    assert found[3] | {"commits": []} == {
+        "turn": None, "said": None, "author": "Tim", "tools": {}, "commits": [],
+    }  # fmt: skip
+
+
+def test_show_a_commit_a_change_and_a_turn(utrecht: Shell) -> None:
+    log = utrecht.json("log", "sarah")
+    commit = log[-3]
+    expected = (
+        "commit   COMMIT  TIME  human: + Lives in Utrecht.\n"
+        "by       sarah, with core_memory_append, model scripted:script.json\n"
+        f"change   {commit['change']}\n"
+        f"turn     {commit['turn']}\n"
+    ).replace("Lives in Utrecht", "Has a cat")
+    out, _ = utrecht.run("show", "sarah", commit["commit"])
+    assert plain(out).startswith(
+        f"{expected}because  “I live in Utrecht. I have a cat.”\n\ndiff --git a/core/human.md"
+    )
+    assert out.endswith(" Name: Tim\n Lives in Utrecht.\n+Has a cat.\n\n")
+    for name in (commit["commit"][:7], commit["change"], "HEAD~3"):
+        assert utrecht.run("show", "sarah", name)[0] == out
+    turn, _ = utrecht.run("show", "sarah", commit["turn"])
+    assert plain(turn).startswith(
+        "user       I live in Utrecht. I have a cat.\n"
+        'assistant  → core_memory_append({"label": "human", "content": "Lives in Utrecht."})\n'
+    )
+    assert plain(turn).count("\ncommit ") == 2
+    found = utrecht.json("show", "sarah", commit["turn"])
+    assert [one["paths"] for one in found["commits"]][:2] == [["core/human.md"]] * 2
+    assert found["message"]["content"] == "I live in Utrecht. I have a cat."
+    assert "+Has a cat.\n" in found["commits"][1]["patch"]
+    # What has a label or an id keeps its meaning.
+    git(utrecht.home, "branch", "human")
+    assert (
+        utrecht.run("show", "sarah", "human")[0] == "Name: Tim\nLives in Utrecht.\nHas two cats.\n"
+    )
+    assert "has no block, note, commit or turn 'nobody'" in utrecht.fails("show", "sarah", "nobody")
+
+
+def test_diff_by_change_turn_and_date(utrecht: Shell) -> None:
+    log = utrecht.json("log", "sarah", "human")
+    first = utrecht.json("log", "sarah")[-1]["commit"]
+    found = utrecht.json("diff", "sarah", f"{first}..{log[0]['change']}")
+    assert found["revisions"] == [first, log[0]["commit"]]
+    assert " Name: Tim\n+Lives in Utrecht.\n+Has two cats.\n" in found["patch"]
+    out, _ = utrecht.run("diff", "sarah", f"{log[1]['turn']}..")
+    assert "-Has a cat.\n+Has two cats.\n" in out
+    assert "There is no commit, change, turn or date 'x'" in utrecht.fails("diff", "sarah", "x")
+
+
+def test_a_date_is_the_last_commit_up_to_its_end(make: Callable[..., Agent]) -> None:
+    agent = make("One.", "Two.")
+    agent.store.clock.move(days=1)  # type: ignore[attr-defined]
+    one = agent.chat("1").commits[-1]
+    agent.store.clock.move(days=2)  # type: ignore[attr-defined]
+    two = agent.chat("2").commits[-1]
+    store = agent.store
+    assert commit_of(store, "2026-11-22") == commit_of(store, "2026-11-23") == one
+    assert commit_of(store, "2026-11-24") == commit_of(store, "2027-01-01") == two
+    assert commit_of(store, "2026-11-24T09:00:00Z") == one
+    with pytest.raises(StoreError, match=r"^sarah was not there yet on 2026-11-20\.$"):
+        commit_of(store, "2026-11-20")
+
+
+def test_a_message_may_hold_any_character(make: Callable[..., Agent]) -> None:
+    agent = make(call("core_memory_append", label="human", content="x"), "Ok.")
+    git(
+        agent,
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "odd \x1e one\n\nbody \x1f \x1e\n\nTurn: t\x1e",
+    )
+    assert [commit.subject for commit in agent.log()] == ["odd \x1e one", "init: sarah"]
+    assert agent.log()[1].paths
+
+
+def test_a_long_log_may_be_left(make: Callable[..., Agent]) -> None:
+    agent = make()
+    for number in range(5):
+        agent.blocks["human"] = f"{number}"
+    lines = agent.store.repo.log_lines()
+    assert "edit: core/human.md" in next(lines)
+    lines.close()  # type: ignore[attr-defined]
+    with pytest.raises(StoreError, match="git log"):
+        list(agent.store.repo.log(rev="nowhere"))
