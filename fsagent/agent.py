@@ -57,6 +57,8 @@ class Agent:
         self.environment = environment
         self._client = client
         self._model = model
+        self._lent: Client | None = None
+        """A client of another Agent's, which closes it."""
         self._tools = tuple(tools)
         self.warned: set[str] = set()
         """Warnings of the store that a turn has given already."""
@@ -311,10 +313,10 @@ class Agent:
         )
         # First, so that what is committed meanwhile is rather named once too often.
         uncommitted = self._uncommitted()
-        if self.store.repo.head() is None:
+        if self.store.rev is None:
             return Answer(None, (), uncommitted)
         with index.lock:
-            follow(index, self.store.repo, self.progress)
+            follow(index, self.store.repo, self.progress, self.store.rev)
             # Asked for the newest, a model does not mean what was said just now.
             tail = self._tail() if query.strip() else ()
             index.tail([analysed(doc) for doc in tail])
@@ -344,7 +346,10 @@ class Agent:
 
         config = self.config
         cache = self.environment.cache_dir
-        return open_index(config.index, config.index_memory, cache, self.root, config.id)
+        return open_index(
+            *(config.index, config.index_memory, cache, self.root, config.id),
+            fixed=self.store.is_past,
+        )
 
     @cached_property
     def meaning(self) -> Meaning | None:
@@ -390,6 +395,25 @@ class Agent:
 
         commits = self.store.repo.log(self._path(path), rev=self.store.rev or "HEAD")
         return happenings(self.store, commits)
+
+    def at(self, when: str) -> Agent:
+        """The agent as it was: read, searched and talked to as any, and never changed.
+
+        What is said to it, and answered, is kept in memory only.
+
+        Args:
+            when: A revision of Git's, the id of a change or a turn, or a date.
+
+        Raises:
+            StoreError: there is no such commit, or the agent was not there yet.
+        """
+        from fsagent.history.name import commit_of
+        from fsagent.history.past import Past
+
+        store = Past(self.store, commit_of(self.store, when))
+        past = Agent(store, self._client, self._tools, self.environment, self._model)
+        past._lent = self._client
+        return past
 
     def why(self, what: str, line: int | None = None) -> list[Origin]:
         """Who wrote each line of a block or note, by which call, and what was said before.
@@ -484,7 +508,7 @@ class Agent:
         if "index" in self.__dict__:
             self.index.close()
         self.store.repo.close()
-        if self._client:
+        if self._client and self._client is not self._lent:
             self._client.close()
 
 

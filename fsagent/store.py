@@ -55,6 +55,9 @@ class Store:
         ConfigError: when agent.yaml cannot be read.
     """
 
+    is_past = False
+    """Whether these are the files of a commit, which are read and not changed."""
+
     def __init__(
         self, root: Path, clock: Clock | None = None, *, allowed: bool = False, mend: bool = True
     ) -> None:
@@ -99,7 +102,7 @@ class Store:
 
     def system(self) -> str:
         """The standing instructions: system.md, or "" where there is none."""
-        return self._page("system.md").value if os.path.lexists(self.root / "system.md") else ""
+        return self._page("system.md").value if self.has("system.md") else ""
 
     def blocks(self) -> dict[str, Block]:
         """Core memory, by label: persona first, then human, then the others by name."""
@@ -140,6 +143,10 @@ class Store:
         """Every record, newest first."""
         for path in reversed(self.segments()):
             yield from reversed(self.records(path))
+
+    def has(self, path: str) -> bool:
+        """Whether there is something of that name."""
+        return os.path.lexists(f"{self._top}/{path}")
 
     def paths(self, folder: str) -> Iterator[str]:
         """The agent's own files below ``folder``, sorted; links and odd files are only named."""

@@ -15,6 +15,7 @@ from fsagent.cli.care import tend
 from fsagent.cli.common import (
     Bar,
     as_json,
+    at_time,
     directory,
     model_options,
     note_to_person,
@@ -50,6 +51,7 @@ HELP = """\
     is_flag=True,
     help="Hold a conversation though input is no terminal: each line is a turn.",
 )
+@at_time
 @as_json
 def chat(
     directory: Path,
@@ -57,13 +59,18 @@ def chat(
     model: str,
     gguf: Path | None,
     interactive: bool,
+    at: str | None,
     json_: bool,
 ) -> None:
-    """Talk to the agent in DIR. With TEXT, or text on standard input, it is one turn."""
+    """Talk to the agent in DIR. With TEXT, or text on standard input, it is one turn.
+
+    With --at you talk to the agent as it was, and nothing of it is written.
+    """
     from fsagent.agent import Agent
     from fsagent.cli.output import turn_json
 
     agent = Agent.open(directory, model=f"local:{gguf}" if gguf else model)
+    agent = agent.at(at) if at else agent
     agent.progress = Bar("Indexing")
     said = " ".join(text)
     if not said and not interactive and not sys.stdin.isatty():
@@ -73,7 +80,8 @@ def chat(
     client = agent.client
     if "--debug" in sys.argv:
         _traced(client)
-    note_to_person(f"{agent.name} · model {client.model} ({agent.chosen})")
+    name = f"{agent.name} as of {agent.store.rev[:7]}" if at and agent.store.rev else agent.name
+    note_to_person(f"{name} · model {client.model} ({agent.chosen})")
     if client.about and not said:
         note_to_person(client.about)
     if client.slow_start:
@@ -220,7 +228,7 @@ class _Conversation:
                 click.echo(found.render())
                 note_to_person("  ".join(f"{k} {v:,}" for k, v in found.tokens.items()))
             case "log":
-                for line in agent.store.repo.log_lines(limit=20):
+                for line in agent.store.repo.log_lines(limit=20, rev=agent.store.rev or "HEAD"):
                     click.echo(line)
             case "diff":
                 click.echo(agent.diff(rest or self.before or "HEAD"))

@@ -20,6 +20,15 @@ def directory(function: F) -> F:
     return click.argument("directory", metavar="DIR", type=kind)(function)
 
 
+def at_time(function: F) -> F:
+    """The option --at: the agent as it was."""
+    return click.option(
+        "--at",
+        metavar="REV|DATE",
+        help="As it was: at a revision, a change, a turn, or at the end of a day.",
+    )(function)
+
+
 def as_json(function: F) -> F:
     """The option --json: standard output holds JSON only."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON.")(function)

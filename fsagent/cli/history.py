@@ -156,13 +156,14 @@ def show_commits(agent: Agent, commits: Sequence[str], json_: bool) -> None:
         for name, text in said(around) if len(commits) > 1 else ():
             yield f"{click.style(f'{name:<10}', bold=True)} {_cut(text, _SHOWN)}\n"
         for commit in known.values():
+            if len(commits) > 1 and commit.turn and not commit.tool:
+                continue  # that of recall: what it holds stands above
             if len(commits) > 1:
                 yield "\n"
             yield from (f"{line}\n" for line in _head(commit))
             if cause and len(commits) == 1:
                 yield f"because  {_quote(cause.content)}\n"
-            recall_only = commit.turn and not commit.tool and len(commits) > 1
-            patch = "" if recall_only else repo.patch(commit.commit, lines=3, colour=True)
+            patch = repo.patch(commit.commit, lines=3, colour=True)
             if patch:
                 yield f"\n{patch}"
 

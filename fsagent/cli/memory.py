@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsagent.cli.common import Bar, as_json, directory, note_to_person, print_json, warn
+from fsagent.cli.common import Bar, as_json, at_time, directory, note_to_person, print_json, warn
 from fsagent.errors import StoreError
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ def init(
 @click.command()
 @directory
 @click.argument("what", required=False)
+@at_time
 @as_json
-def show(directory: Path, what: str | None, json_: bool) -> None:
+def show(directory: Path, what: str | None, at: str | None, json_: bool) -> None:
     """Show core memory, or WHAT: a block's label, a note's id, or a path of either.
 
     WHAT may also be a commit, a change or a turn: what it changed, and what was said.
@@ -55,6 +56,7 @@ def show(directory: Path, what: str | None, json_: bool) -> None:
     from fsagent.agent import Agent
 
     agent = Agent.open(directory)
+    agent = agent.at(at) if at else agent
     blocks = agent.blocks
     if what is None:
         if json_:
@@ -126,6 +128,8 @@ def edit(directory: Path, block: str, text: str | None) -> None:
 def edit_block(agent: Agent, label: str, text: str | None = None) -> None:
     """Let a person edit a block; what they changed is one commit by them."""
     block = agent.blocks[label]
+    if agent.store.is_past:
+        raise StoreError(f"{block.path} as it was cannot be edited: leave the past first.")
     if text is not None:
         agent.blocks[label] = text
     else:
@@ -196,6 +200,7 @@ def note(directory: Path, text: str | None, tags: tuple[str, ...], json_: bool) 
 @click.option("--until", metavar="DATE", help="Only up to this day, itself included.")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--explain", is_flag=True, help="Show what each hit's score is made of.")
+@at_time
 @as_json
 def search(
     directory: Path,
@@ -207,6 +212,7 @@ def search(
     until: str | None,
     limit: int,
     explain: bool,
+    at: str | None,
     json_: bool,
 ) -> None:
     """Find notes, messages and blocks by their words.
@@ -219,6 +225,7 @@ def search(
 
     kinds = {"recall": ("record",), "notes": ("note",), "blocks": ("block",)}
     agent = Agent.open(directory)
+    agent = agent.at(at) if at else agent
     agent.progress = Bar("Indexing")
     zone = agent.config.zone
     try:
@@ -261,13 +268,15 @@ def reindex(directory: Path) -> None:
 
 @click.command()
 @directory
+@at_time
 @as_json
 @click.option("--model", default="", metavar="NAME", help="Count and cut as for this model.")
-def context(directory: Path, json_: bool, model: str) -> None:
+def context(directory: Path, at: str | None, json_: bool, model: str) -> None:
     """Show exactly what the model would be sent now, and its size in tokens."""
     from fsagent.agent import Agent
 
-    found = Agent.open(directory, model=model).context()
+    agent = Agent.open(directory, model=model)
+    found = (agent.at(at) if at else agent).context()
     if json_:
         print_json(found.json())
         return

@@ -100,8 +100,10 @@ class Persistent(Index, Protocol):
         ...
 
 
-def follow(index: Index, repo: Repo, progress: Progress | None = None) -> None:
-    """Bring ``index`` to HEAD by the difference between two trees.
+def follow(
+    index: Index, repo: Repo, progress: Progress | None = None, commit: str | None = None
+) -> None:
+    """Bring ``index`` to ``commit`` (None: HEAD) by the difference between two trees.
 
     A turn, a hand edit, an undo, a pull, a checkout or a deleted cache are all the same to it: only
     where the index mirrors no commit that still exists is everything read again.
@@ -109,7 +111,7 @@ def follow(index: Index, repo: Repo, progress: Progress | None = None) -> None:
     """
     from fsagent.index.following import step
 
-    head = repo.head()
+    head = commit or repo.head()
     for _ in range(5):  # again where another process has brought the index somewhere meanwhile
         meta = index.meta()
         if (

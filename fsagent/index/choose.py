@@ -10,7 +10,9 @@ from fsagent.index.caches import claim, folder_of
 from fsagent.index.layered import Layered
 
 
-def open_index(name: str, memory: int, cache: Path, root: Path, ident: str) -> Layered:
+def open_index(
+    name: str, memory: int, cache: Path, root: Path, ident: str, *, fixed: bool = False
+) -> Layered:
     """The index of one agent, in the user's cache directory.
 
     Args:
@@ -19,6 +21,7 @@ def open_index(name: str, memory: int, cache: Path, root: Path, ident: str) -> L
         cache: The user's cache directory.
         root: The agent's directory.
         ident: Its id: a copy elsewhere, or another agent in its place, has an index of its own.
+        fixed: Write nothing: what differs from the files is kept in memory.
 
     Raises:
         SearchError: the index is not installed.
@@ -26,7 +29,8 @@ def open_index(name: str, memory: int, cache: Path, root: Path, ident: str) -> L
     folder = folder_of(cache, root, ident)
     index = persistent(name, folder)
     claim(folder, root)
-    return Layered(index, 0 if name == "tantivy" else memory, folder)  # it needs no postings
+    bound = 0 if name == "tantivy" else memory  # it needs no postings
+    return Layered(index, bound, folder, fixed=fixed)
 
 
 def persistent(name: str, folder: Path) -> Persistent:

@@ -33,10 +33,12 @@ SMALL = 2000
 class Layered:
     """The index that an agent asks: ``base`` below, memory above. May be shared by threads."""
 
-    def __init__(self, base: Persistent, memory: int, folder: Path = Path()) -> None:
+    def __init__(
+        self, base: Persistent, memory: int, folder: Path = Path(), *, fixed: bool = False
+    ) -> None:
         """``memory`` is how many bytes the postings of ``base`` may take here; 0 leaves them.
 
-        ``folder`` is where this agent's caches are.
+        ``folder`` is where this agent's caches are. With ``fixed``, ``base`` is never written to.
         """
         self.folder = folder
         self._lock = threading.RLock()
@@ -47,8 +49,8 @@ class Layered:
         self._tail_docs: dict[int, Doc] = {}
         self._threads: list[threading.Thread] = []
         self._asked = 0
-        self._stuck = False
-        """Whether the files could not be written."""
+        self._stuck = fixed
+        """Whether the files cannot be written, or must not be."""
         self._reset()
 
     def _reset(self) -> None:

@@ -307,14 +307,16 @@ class Repo:
             self._log(*args, "--end-of-options", rev, "--", *([path] if path else []))
         )
 
-    def log_lines(self, path: str | None = None, limit: int | None = None) -> Iterator[str]:
+    def log_lines(
+        self, path: str | None = None, limit: int | None = None, rev: str = "HEAD"
+    ) -> Iterator[str]:
         """The same commits as lines for a person, with colours: id, time, author, subject."""
         if self.head() is None:
             return
         form = "%C(yellow)%h%C(reset)  %C(dim)%cd%C(reset)  %C(green)%<(16,trunc)%an%C(reset) %s"
         args = ["log", "-z", "--color=always", f"--format={form}", "--encoding=UTF-8"]
         args += ["--date=format-local:%Y-%m-%d %H:%M", *([f"-n{limit}"] if limit else [])]
-        for line in self._log(*args, "--end-of-options", "HEAD", "--", *([path] if path else [])):
+        for line in self._log(*args, "--end-of-options", rev, "--", *([path] if path else [])):
             yield line.encode(errors="surrogateescape").decode(errors="replace")
 
     def _log(self, *args: str) -> Iterator[str]:

@@ -1,0 +1,102 @@
+"""The agent as it was: its files read from a commit and not from the disk, and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+
+from fsagent.change import Adopted, Change
+from fsagent.clock import moment
+from fsagent.errors import StoreError
+from fsagent.formats import format_record
+from fsagent.layout import OURS, is_agents, is_gits
+from fsagent.records import Person, Record
+from fsagent.repo import Blob, walk
+from fsagent.store import Store
+
+
+class Past(Store):
+    """A store of the files of one commit. What is said to it is kept in memory, and goes with it.
+
+    Every write is refused; the work tree, the locks and the journal are left alone.
+    """
+
+    is_past = True
+
+    def __init__(self, now: Store, commit: str) -> None:
+        self._commit_id = commit
+        self._said: dict[str, bytes] = {}
+        """What was said to the past, by segment."""
+        super().__init__(now.root, now.clock, allowed=now.repo.allowed, mend=False)
+
+    @property
+    def rev(self) -> str | None:
+        """See ``Store.rev``."""
+        return self._commit_id
+
+    @cached_property
+    def _files(self) -> Mapping[str, Blob]:
+        files = self.repo.files(self._commit_id, OURS)
+        return {p: b for p, b in sorted(files.items()) if is_agents(p) and not is_gits(p)}
+
+    def has(self, path: str) -> bool:
+        """See ``Store.has``."""
+        return path in self._files
+
+    def paths(self, folder: str) -> Iterator[str]:
+        """See ``Store.paths``."""
+        top = f"{folder}/"
+        yield from (path for path in self._files if path.startswith(top))
+        yield from (p for p in self._said if p.startswith(top) and p not in self._files)
+
+    def read(self, path: str) -> bytes:
+        """See ``Store.read``."""
+        if path in self._said:
+            return self._said[path]
+        if path not in self._files:
+            raise StoreError(f"{path} was not there at {self._commit_id[:7]}.")
+        return self.repo.read(self._files[path].oid)
+
+    def append(self, record: Record, *, flush: bool = False) -> str:
+        """Keep a record in memory: the past is talked to, and stays what it is."""
+        day = record.ts[:10].replace("-", "/")
+        path = next(iter(self._said), f"recall/{day}-{record.id}.jsonl")
+        self._said[path] = self._said.get(path, b"") + format_record(record).encode()
+        self.live.setdefault(path, set()).add(record.id)
+        return path
+
+    def dirty(self, *, recall: bool = True) -> list[str]:
+        """Nothing: what a hand edits now was not there then."""
+        return []
+
+    def adopt(self) -> list[Adopted]:
+        """See ``dirty``."""
+        return []
+
+    def settle(self) -> tuple[list[str], list[Adopted]]:
+        """See ``dirty``."""
+        return [], []
+
+    def mend(self) -> list[str]:
+        """See ``dirty``."""
+        return []
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for nobody: no other turn is disturbed."""
+        yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        yield
+
+    def _commit(self, change: Change, author: Person) -> None:
+        if change.writes:
+            commit = walk.commits(self.repo, [self._commit_id])[self._commit_id]
+            when = moment(commit.ts)
+            date = f" of {when:%Y-%m-%d %H:%M}" if when else ""
+            raise StoreError(
+                f"This is {self.config.name} as it was at {self._commit_id[:7]}{date}, which is "
+                "read and not changed: a fork from there can be written to."
+            )

@@ -1,0 +1,155 @@
+"""The agent as it was: read, searched and talked to, and never changed."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+
+import pytest
+from fsagent import Agent, call
+from fsagent.errors import StoreError
+
+from conftest import git, script
+from test_cli import Shell, plain, shell, tool
+
+__all__ = ["shell"]
+
+
+@pytest.fixture
+def moved(make: Callable[..., Agent]) -> Agent:
+    """An agent whose user lived in Ghent, and two days later in Utrecht."""
+    agent = make(
+        [
+            call("core_memory_append", label="human", content="Lives in Ghent."),
+            call("archival_memory_insert", content="The canals of Ghent are old.", tags=["ghent"]),
+        ],
+        "Noted.",
+        call("core_memory_replace", label="human", old_content="Ghent", new_content="Utrecht"),
+        "Moved.",
+    )
+    agent.chat("I live in Ghent.")
+    agent.store.clock.move(days=2)  # type: ignore[attr-defined]
+    agent.chat("I moved to Utrecht.")
+    return agent
+
+
+def test_memory_and_recall_are_those_of_then(moved: Agent) -> None:
+    past = moved.at("2026-11-21")
+    assert past.blocks["human"].text == "Name: Tim\nLives in Ghent."
+    assert [note.text for note in past.notes] == ["The canals of Ghent are old."]
+    assert [r.content for r in past.store.newest()][:1] == ["Noted."]
+    assert past.log(limit=1)[0].subject == "turn: I live in Ghent."
+    assert past.why("human:7")[0].text == "Lives in Ghent."
+    first = moved.at(moved.log()[-1].commit)
+    assert first.blocks["human"].text == "Name: Tim"
+    assert len(first.notes) == 0
+    assert list(first.store.newest()) == []
+    assert first.store.system() == moved.store.system() != ""
+    assert moved.blocks["human"].text == "Name: Tim\nLives in Utrecht."
+
+
+def test_the_context_is_what_the_model_was_sent(moved: Agent) -> None:
+    turn = moved.log(limit=1)[0]
+    client = script(moved, "Fine.")
+    moved.chat("How are you?")
+    sent = client.prompts[0].messages
+    past = moved.at(turn.commit)
+    assert past.context().prompt.messages == sent[:-1]
+
+
+def test_search_knows_what_was_there_and_no_more(moved: Agent) -> None:
+    assert moved.search("Utrecht", kinds=("block",)).hits  # the files of the index follow HEAD
+    for _ in range(2):
+        past = moved.at("2026-11-21")
+        answer = past.search("Utrecht")
+        assert answer.hits == ()
+        assert [word.lower() for word in answer.unknown] == ["utrecht"]
+        assert answer.commit == past.store.rev
+        assert {hit.doc.kind for hit in past.search("Ghent").hits} == {"block", "note", "record"}
+        past.close()
+    assert moved.search("Utrecht", kinds=("block",)).commit == moved.store.rev
+    shutil.rmtree(moved.environment.cache_dir)  # and without any files
+    assert moved.at("2026-11-21").search("Utrecht").hits == ()
+
+
+def test_search_at_any_commit_is_that_of_a_fresh_index(make: Callable[..., Agent]) -> None:
+    dice = random.Random(3)
+    agent = make()
+    words = "tea cat ghent boat rain moon".split()
+    commits = []
+    for _ in range(25):
+        script(
+            agent,
+            call("archival_memory_insert", content=" ".join(dice.sample(words, 3))),
+            call("memory_rethink", label="human", new_memory=" ".join(dice.sample(words, 2))),
+            " ".join(dice.sample(words, 2)),
+        )
+        commits.append(agent.chat(" ".join(dice.sample(words, 2))).commits[-1])
+        agent.search("tea")
+    for commit in dice.sample(commits, 6):
+        git(agent, "checkout", "-q", commit)
+        fresh = Agent.open(agent.root)
+        expected = [fresh.search(word, limit=100).hits for word in words]
+        fresh.close()
+        git(agent, "checkout", "-q", "main")
+        past = agent.at(commit)
+        assert [past.search(word, limit=100).hits for word in words] == expected
+        past.close()
+
+
+def test_talking_to_the_past_changes_nothing(moved: Agent) -> None:
+    before = git(moved, "rev-parse", "HEAD"), git(moved, "status", "--short")
+    files = {p: p.read_bytes() for p in moved.root.rglob("*") if p.is_file() and ".git" not in p.parts}
+    script(
+        moved,
+        "In Ghent.",
+        call("core_memory_append", label="human", content="x"),
+        call("conversation_search", query="where do I live now"),
+        "I cannot.",
+    )
+    past = moved.at("2026-11-21")
+    assert past.chat("Where do I live now?").reply == "In Ghent."
+    turn = past.chat("Keep x.")
+    assert turn.commits == ()
+    assert turn.tool_calls[0].status == "error"
+    assert "as it was at" in turn.tool_calls[0].text
+    assert "Where do I live now?" in turn.tool_calls[1].text  # it remembers what was said to it
+    assert "Where do I live now?" in past.context().render()
+    with pytest.raises(StoreError, match="which is read and not changed"):
+        past.blocks["human"] = "x"
+    assert before == (git(moved, "rev-parse", "HEAD"), git(moved, "status", "--short"))
+    assert files == {
+        p: p.read_bytes() for p in moved.root.rglob("*") if p.is_file() and ".git" not in p.parts
+    }
+    past.close()
+    assert all("Keep" not in record.content for record in moved.store.newest())
+
+
+def test_on_the_terminal(shell: Shell) -> None:
+    shell.script(
+        tool("core_memory_append", label="human", content="Lives in Ghent."),
+        "Noted.",
+        tool("core_memory_replace", label="human", old_content="Ghent", new_content="Utrecht"),
+        "Moved.",
+        "In Ghent.",
+    )
+    shell.run("chat", "sarah", "I live in Ghent.")
+    turn = shell.json("log", "sarah", "--turns")[0]["turn"]
+    shell.run("chat", "sarah", "I moved to Utrecht.")
+    assert shell.run("show", "sarah", "human", "--at", turn)[0] == "Name: Tim\nLives in Ghent.\n"
+    assert json.loads(shell.run("show", "sarah", "--at", turn, "--json")[0])["human"]["text"] == (
+        "Name: Tim\nLives in Ghent."
+    )
+    out, _ = shell.run("search", "sarah", "Utrecht", "--at", turn)
+    assert out == "Nothing found: no memory holds the word Utrecht.\n"
+    assert "Lives in Ghent." in shell.run("context", "sarah", "--at", turn)[0]
+    out, err = shell.run("chat", "sarah", "--at", turn, "Where do I live?")
+    assert out == "In Ghent.\n"
+    assert plain(err) == "sarah as of COMMIT · model scripted:script.json (FSAGENT_MODEL)\n"
+    assert git(shell.home, "status", "--short") == ""
+    assert len(shell.json("log", "sarah", "--turns")) == 3
+    assert shell.fails("show", "sarah", "--at", "1990-01-01") == (
+        "Error: sarah was not there yet on 1990-01-01."
+    )
