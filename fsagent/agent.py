@@ -131,6 +131,7 @@ class Agent:
             AgentError: the directory holds something else, or an agent already.
         """
         from fsagent import starter
+        from fsagent.history.fork import settle_home
 
         root = Path(directory)
         blocks = {"human": clean(human), "persona": clean(persona)}
@@ -139,6 +140,7 @@ class Agent:
         person = agent.store.repo.person()
         with agent.store.change(f"init: {agent.name}", author=person) as change:
             change.included += starter.files_of(root)
+        settle_home(agent.store)
         return agent
 
     # ── what it is ────────────────────────────────────────────────────────────────────────────
@@ -414,6 +416,31 @@ class Agent:
         past = Agent(store, self._client, self._tools, self.environment, self._model)
         past._lent = self._client
         return past
+
+    def fork(self, directory: str | Path, *, at: str = "HEAD", name: str = "") -> Agent:
+        """Another agent with the same past and an id of its own; see ``fsagent.history.fork``.
+
+        Args:
+            directory: Where the fork is to live.
+            at: Up to where it shares the past: a revision, a change, a turn or a date.
+            name: Its name; by default that of the directory.
+
+        Raises:
+            AgentError: the directory is there already, or cannot be made.
+            StoreError: there is no such commit.
+        """
+        from fsagent.history.fork import fork
+
+        root = fork(self.store, Path(directory), at, name)
+        made = Agent.open(
+            *(root, self._client),
+            tools=self._tools,
+            model=self._model,
+            environment=self.environment,
+            clock=self.store.clock,
+        )
+        made._lent = self._client
+        return made
 
     def why(self, what: str, line: int | None = None) -> list[Origin]:
         """Who wrote each line of a block or note, by which call, and what was said before.

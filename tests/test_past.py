@@ -101,7 +101,9 @@ def test_search_at_any_commit_is_that_of_a_fresh_index(make: Callable[..., Agent
 
 def test_talking_to_the_past_changes_nothing(moved: Agent) -> None:
     before = git(moved, "rev-parse", "HEAD"), git(moved, "status", "--short")
-    files = {p: p.read_bytes() for p in moved.root.rglob("*") if p.is_file() and ".git" not in p.parts}
+    files = {
+        p: p.read_bytes() for p in moved.root.rglob("*") if p.is_file() and ".git" not in p.parts
+    }
     script(
         moved,
         "In Ghent.",

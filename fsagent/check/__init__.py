@@ -21,6 +21,7 @@ from fsagent.check.repository import (
     size_findings,
 )
 from fsagent.errors import AgentError, FsagentError
+from fsagent.history.fork import copied_from
 from fsagent.locks import held
 from fsagent.repo import health, maintain
 from fsagent.repo.run import GitFailed
@@ -64,6 +65,7 @@ def check(agent: Agent, progress: Progress | None = None) -> Report:
             *history_findings(store, checked),
             *lock_findings(store),
             *journal_findings(store),
+            *copy_findings(store),
             *identity_findings(store),
             *size_findings(store, files.bytes),
             *index_findings(agent, checked, progress),
@@ -117,6 +119,21 @@ def journal_findings(store: Store) -> list[Finding]:
             f"{what}: a program was stopped, or the power went.",
             "Any command that opens the agent finishes it or gives it up, and so does "
             f"fsagent check {store.root} --repair.",
+        )
+    ]
+
+
+def copy_findings(store: Store) -> list[Finding]:
+    """A directory that was copied with its id."""
+    first = copied_from(store, settle=False)
+    if first is None:
+        return []
+    return [
+        Finding(
+            "advice",
+            "agent.yaml",
+            f"This is a copy of {first} and has its id, so neither can be told from the other.",
+            f"An agent of its own, with all that this one knows: fsagent fork {store.root} NEW",
         )
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fsagent.cli import allow, bench, care, chat, history, memory, models, undo
+from fsagent.cli import allow, bench, care, chat, history, memory, models, past, undo
 from fsagent.cli.common import debug
 from fsagent.environment import one_thread
 from fsagent.errors import FsagentError
@@ -50,6 +50,7 @@ for _command in (
     history.log,
     history.diff,
     history.why,
+    past.fork,
     history.status,
     undo.undo,
     care.check,

@@ -52,6 +52,12 @@ HELP = """\
     help="Hold a conversation though input is no terminal: each line is a turn.",
 )
 @at_time
+@click.option(
+    "--fork",
+    metavar="NEW",
+    type=click.Path(path_type=Path),
+    help="With --at: go on from there, as another agent in NEW.",
+)
 @as_json
 def chat(
     directory: Path,
@@ -60,16 +66,24 @@ def chat(
     gguf: Path | None,
     interactive: bool,
     at: str | None,
+    fork: Path | None,
     json_: bool,
 ) -> None:
     """Talk to the agent in DIR. With TEXT, or text on standard input, it is one turn.
 
-    With --at you talk to the agent as it was, and nothing of it is written.
+    With --at you talk to the agent as it was, and nothing of it is written; with --fork as well, to
+    another agent that goes on from there.
     """
     from fsagent.agent import Agent
     from fsagent.cli.output import turn_json
+    from fsagent.history.fork import warning
 
     agent = Agent.open(directory, model=f"local:{gguf}" if gguf else model)
+    copied = warning(agent.store)
+    if copied:
+        warn(copied)
+    if fork:
+        agent, at = agent.fork(fork, at=at or "HEAD"), None
     agent = agent.at(at) if at else agent
     agent.progress = Bar("Indexing")
     said = " ".join(text)

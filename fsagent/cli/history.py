@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fsagent.cli.common import as_json, directory, print_json, warn
+from fsagent.cli.common import as_json, directory, note_to_person, print_json, warn
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
@@ -108,18 +108,38 @@ def diff(directory: Path, revisions: str, json_: bool) -> None:
     """Show hand edits that are not committed yet, or what changed between REVISIONS.
 
     REVISIONS is REV (what changed since then) or REV..REV. A REV is one of Git's, the id of a
-    change or a turn, or a date.
+    change or a turn, or a date. It may also be the directory of another agent, a fork for one: then
+    you see how its memory differs from that of DIR.
     """
     from fsagent.agent import Agent
     from fsagent.history.name import pair_of
 
     agent = Agent.open(directory)
+    if (Path(revisions) / "agent.yaml").is_file():
+        _diff_agents(agent, Agent.open(revisions), json_)
+        return
     pair = pair_of(agent.store, revisions)
     text = agent.store.repo.diff(*pair, colour=not json_)
     if json_:
         print_json({"revisions": pair, "patch": text})
     else:
         click.echo_via_pager(text)
+
+
+def _diff_agents(one: Agent, two: Agent, json_: bool) -> None:
+    from fsagent.history.fork import difference, parting
+
+    shared = parting(one.store, two.store)
+    text = difference(one.store, two.store, colour=not json_)
+    if json_:
+        print_json({"agents": [str(one.root), str(two.root)], "shared": shared, "patch": text})
+        return
+    if shared:
+        note_to_person(f"What they share ends with {shared[:7]}.")
+    if text:
+        click.echo_via_pager(text)
+    else:
+        note_to_person("Their memories are the same.")
 
 
 def show_commits(agent: Agent, commits: Sequence[str], json_: bool) -> None:
@@ -303,6 +323,7 @@ def status(directory: Path, json_: bool) -> None:
     """Show how the agent stands: memory, counts, last commit, hand edits not committed yet."""
     from fsagent.agent import Agent
     from fsagent.cli.output import commit_json
+    from fsagent.history.fork import warning
 
     agent = Agent.open(directory)
     config = agent.config
@@ -339,5 +360,6 @@ def status(directory: Path, json_: bool) -> None:
         click.echo(f"last     {line}")
     for path in uncommitted:
         click.echo(f"edited   {path}  (committed with the next turn)")
-    for text in agent.store.warnings:
+    copied = warning(agent.store)
+    for text in [*agent.store.warnings, *([copied] if copied else [])]:
         warn(text)

@@ -1,0 +1,180 @@
+"""Two agents with one past; and telling a fork from a directory that was merely copied."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsagent.config import parse_config
+from fsagent.errors import AgentError, FsagentError
+from fsagent.formats import clean, one_line
+from fsagent.history.name import commit_of
+from fsagent.layout import read_plain
+from fsagent.repo import walk
+from fsagent.repo.copy import fork as copy
+
+if TYPE_CHECKING:
+    from fsagent.store import Store
+
+_SIMPLE = re.compile(r"[A-Za-z][\w-]*(?: [\w-]+)*")
+"""A name that YAML takes for text without quotation marks."""
+
+
+def fork(store: Store, root: Path, at: str = "HEAD", name: str = "") -> Path:
+    """Make another agent at ``root``: the past of this one up to ``at``, and an id of its own.
+
+    What is not committed stays where it is. The answer is where the fork lives.
+
+    Raises:
+        AgentError: ``root`` is there already, or cannot be made.
+        StoreError: there is no such commit.
+    """
+    from fsagent.store import Store
+
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise AgentError(f"'{root}' is there already: choose another name for the fork.")
+    commit = commit_of(store, at)
+    if "agent.yaml" not in store.repo.files(commit, ["agent.yaml"]):
+        raise AgentError(f"There is no agent.yaml at {commit[:7]}: fork a later commit.")
+    with suppress(OSError):
+        root.rmdir()  # an empty one
+    made = copy(store.repo, root, commit, store.repo.branch() or "main")
+    made.close()
+    new = Store(root, store.clock, allowed=store.repo.allowed)
+    settle_home(new)
+    old_name = one_line(new.config.name, 60)
+    person = new.repo.person()
+    with new.change(f"fork: of {old_name} at {commit[:7]}", author=person) as change:
+        change.writes["agent.yaml"] = _renamed(
+            new.read("agent.yaml"),
+            store.clock.id(),
+            one_line(clean(name), 80) or root.resolve().name,
+        )
+    new.repo.close()
+    return root
+
+
+def _renamed(data: bytes, ident: str, name: str) -> bytes:
+    """agent.yaml with another id and name; every other line of it stays.
+
+    Raises:
+        AgentError: it is written in a way in which they cannot be replaced.
+    """
+    text = data.decode(errors="surrogateescape")
+    value = name if _SIMPLE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    for key, new in (("name", value), ("id", ident)):
+        line = f"{key}: {new}"
+        text, count = re.subn(rf"(?m)^{key}[ \t]*:.*$", lambda _, line=line: line, text, count=1)  # type: ignore[misc]
+        text = text if count else f"{line}\n{text}"
+    changed = text.encode(errors="surrogateescape")
+    try:
+        config = parse_config(changed)
+        if (config.id, config.name) == (ident, name):
+            return changed
+    except FsagentError:
+        pass
+    raise AgentError("agent.yaml writes its id or name in an odd way: put `id: …` on its own line.")
+
+
+def difference(one: Store, two: Store, *, colour: bool = False) -> str:
+    """What differs between two agents' memories, as a patch from the first to the second.
+
+    Core memory, notes and instructions as they are now, hand edits included; recall is left out.
+    """
+    import difflib
+
+    parts = []
+    mine, others = _memory(one), _memory(two)
+    for path in sorted(mine.keys() | others.keys()):
+        before, after = mine.get(path), others.get(path)
+        if before == after:
+            continue
+        lines = difflib.unified_diff(
+            (before or "").splitlines(keepends=True),
+            (after or "").splitlines(keepends=True),
+            f"{one.root.name}/{path}" if before is not None else "/dev/null",
+            f"{two.root.name}/{path}" if after is not None else "/dev/null",
+        )
+        for line in lines:
+            parts.append(_coloured(line, colour))
+            if not line.endswith("\n"):
+                parts.append("\n\\ No newline at end of file\n")
+    return "".join(parts)
+
+
+def _memory(store: Store) -> dict[str, str]:
+    paths = [path for folder in ("core", "archival") for path in store.paths(folder)]
+    paths += ["system.md"] if store.has("system.md") else []
+    return {path: store.read(path).decode(errors="replace") for path in paths}
+
+
+def _coloured(line: str, colour: bool) -> str:
+    code = {"+": 32, "-": 31, "@": 36}.get(line[:1])
+    if line.startswith(("+++ ", "--- ")):
+        code = 1
+    return f"\x1b[{code}m{line.rstrip(chr(10))}\x1b[0m\n" if colour and code else line
+
+
+def parting(one: Store, two: Store) -> str | None:
+    """The newest commit that two agents share, or None."""
+    mine = set(walk.line_of(one.repo)) if one.rev else set()
+    theirs = reversed(walk.line_of(two.repo)) if two.rev else ()
+    return next((commit for commit in theirs if commit in mine), None)
+
+
+# ── copies ────────────────────────────────────────────────────────────────────────────────────
+
+
+def settle_home(store: Store) -> None:
+    """Write down in .git/fsagent where this agent lives, if that can be written."""
+    with suppress(OSError):
+        place = store.repo.git_dir / "fsagent"
+        place.mkdir(exist_ok=True)
+        (place / "home").write_text(json.dumps(_home(store)) + "\n")
+
+
+def copied_from(store: Store, *, settle: bool = True) -> Path | None:
+    """The directory that this one was copied from, if that is still an agent with the same id.
+
+    A directory that was moved, or brought back from a backup, is at home where it is now: with
+    ``settle`` that is written down.
+    """
+    try:
+        data = json.loads(read_plain(store.repo.git_dir / "fsagent" / "home", 65_536))
+        path, inode = Path(data["path"]), data["inode"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        if settle:
+            settle_home(store)
+        return None
+    now = _home(store)
+    if str(path) == now["path"]:
+        return None
+    if inode != now["inode"]:
+        with suppress(FsagentError, OSError):
+            if parse_config(read_plain(path / "agent.yaml")).id == store.config.id:
+                return path
+    if settle:
+        settle_home(store)
+    return None
+
+
+def warning(store: Store, *, settle: bool = True) -> str | None:
+    """What a person is told about a copy, or None."""
+    try:
+        first = copied_from(store, settle=settle)
+    except FsagentError:  # agent.yaml cannot be read: others say so
+        return None
+    if first is None:
+        return None
+    return (
+        f"{store.root} is a copy of {first} and has its id, so neither can be told from the other. "
+        f"An agent of its own, with all that this one knows: fsagent fork {store.root} NEW"
+    )
+
+
+def _home(store: Store) -> dict[str, object]:
+    return {"path": str(store.root), "inode": os.stat(store.repo.git_dir).st_ino}

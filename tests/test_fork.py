@@ -1,0 +1,163 @@
+"""Forks: a shared past and an id of their own; and copies, which are told from them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fsagent import Agent, call
+from fsagent.check import check
+from fsagent.errors import AgentError, StoreError
+from fsagent.history.fork import difference, parting, warning
+
+from conftest import git, script, subjects
+from test_cli import Shell, plain, shell, tool
+
+__all__ = ["shell"]
+
+
+@pytest.fixture
+def moved(make: Callable[..., Agent]) -> Agent:
+    agent = make(
+        call("core_memory_append", label="human", content="Lives in Ghent."),
+        "Noted.",
+        call("core_memory_replace", label="human", old_content="Ghent", new_content="Utrecht"),
+        "Moved.",
+    )
+    agent.chat("I live in Ghent.")
+    agent.chat("I moved to Utrecht.")
+    return agent
+
+
+def test_a_fork_shares_the_past_and_nothing_that_follows(moved: Agent, tmp_path: Path) -> None:
+    at = moved.log()[2]
+    (moved.root / "core/human.md").write_text("not committed")
+    fork = moved.fork(tmp_path / "bea", at=at.commit)
+    assert fork.blocks["human"].text == "Name: Tim\nLives in Ghent."
+    assert (fork.name, fork.config.id == moved.config.id) == ("bea", False)
+    assert fork.config.tools == moved.config.tools
+    assert subjects(fork)[0] == f"fork: of sarah at {at.commit[:7]}"
+    assert [c.commit for c in fork.log()][1:] == [c.commit for c in moved.log()][2:]
+    assert git(fork, "status", "--short") == ""
+    assert "error" not in git(fork, "fsck", "--strict")
+    assert git(fork, "log", "-1", "--format=%an <%ae>") == "Tim <tim@example.org>\n"
+    for one, other, text in ((fork, moved, "Bea's."), (moved, fork, "Sarah's.")):
+        head = git(other, "rev-parse", "HEAD")
+        script(one, call("core_memory_append", label="persona", content=text), "Ok.")
+        one.chat("Remember it.")
+        assert git(other, "rev-parse", "HEAD") == head
+    assert "Bea's." not in moved.blocks["persona"].text
+    assert "Sarah's." not in fork.blocks["persona"].text
+    assert fork.why("Lives in Ghent")[0].message.content == "I live in Ghent."  # type: ignore[union-attr]
+    assert parting(moved.store, fork.store) == at.commit
+    patch = difference(moved.store, fork.store)
+    assert "--- sarah/core/persona.md\n+++ bea/core/persona.md\n" in patch
+    assert "-Sarah's.\n+Bea's.\n" in patch
+    fork.close()
+
+
+def test_it_costs_nothing_and_outlives_the_other(moved: Agent, tmp_path: Path) -> None:
+    git(moved, "repack", "-adq")
+    moved.blocks["human"] = "Loose."
+    fork = moved.fork(tmp_path / "bea")
+    objects = fork.root / ".git/objects"
+    linked = [p for p in objects.rglob("*") if p.is_file() and os.stat(p).st_nlink > 1]
+    assert any(path.suffix == ".pack" for path in linked)
+    assert (
+        len([p for p in objects.rglob("*") if p.is_file()]) - len(linked) == 3
+    )  # of its first commit
+    assert not (objects / "info/alternates").exists()
+    git(moved, "gc", "-q", "--prune=now")
+    shutil.rmtree(moved.root)
+    assert fork.blocks["human"].text == "Loose."
+    assert "error" not in git(fork, "fsck", "--strict")
+    assert fork.maintain()
+    fork.close()
+
+
+def test_the_past_can_be_gone_on_from(moved: Agent, tmp_path: Path) -> None:
+    past = moved.at(moved.log()[2].commit)
+    fork = past.fork(tmp_path / "bea", name="Bea: the 2nd")
+    assert fork.name == "Bea: the 2nd"
+    assert fork.blocks["human"].text == "Name: Tim\nLives in Ghent."
+    script(fork, call("core_memory_append", label="human", content="Stays there."), "Good.")
+    assert fork.chat("I stay in Ghent.").tool_calls[0].status == "success"
+    fork.close()
+
+
+def test_what_is_refused(moved: Agent, tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="is there already: choose another name"):
+        moved.fork(moved.root)
+    with pytest.raises(StoreError, match="There is no commit, change, turn or date 'never'"):
+        moved.fork(tmp_path / "bea", at="never")
+    assert not (tmp_path / "bea").exists()
+    (tmp_path / "empty").mkdir()
+    moved.fork(tmp_path / "empty").close()
+    (moved.root / ".git/shallow").write_text("")
+    with pytest.raises(AgentError, match="does not hold all of its history"):
+        moved.fork(tmp_path / "bea")
+
+
+def test_a_copy_is_told_and_a_move_is_not(moved: Agent, tmp_path: Path) -> None:
+    assert warning(moved.store) is None
+    shutil.copytree(moved.root, tmp_path / "copy", symlinks=True)
+    copy = Agent.open(tmp_path / "copy")
+    for _ in range(2):
+        assert warning(copy.store) == (
+            f"{copy.root} is a copy of {moved.root} and has its id, so neither can be told from the "
+            f"other. An agent of its own, with all that this one knows: fsagent fork {copy.root} NEW"
+        )
+    assert warning(moved.store) is None
+    assert "is a copy of" in " ".join(f.text for f in check(copy).findings)
+    fork = copy.fork(tmp_path / "fork")
+    assert warning(fork.store) is None
+    assert check(fork).findings == ()
+    fork.close()
+    copy.close()
+    shutil.rmtree(copy.root)
+    moved.close()
+    moved.root.rename(tmp_path / "elsewhere")
+    gone = Agent.open(tmp_path / "elsewhere")
+    assert warning(gone.store) is None
+    # The place that it left may be taken by another one now.
+    shutil.copytree(gone.root, moved.root, symlinks=True)
+    assert warning(gone.store) is None
+    back = Agent.open(moved.root)
+    assert f"is a copy of {gone.root}" in str(warning(back.store))
+    # One that was made before anybody wrote down where is at home where it is found first.
+    (gone.root / ".git/fsagent/home").write_text("nonsense")
+    assert warning(gone.store) is None
+    assert warning(gone.store) is None
+    gone.close()
+    back.close()
+
+
+def test_on_the_terminal(shell: Shell) -> None:
+    shell.script(
+        tool("core_memory_append", label="human", content="Likes tea."), "Ok.", "Hm.", "Hm."
+    )
+    shell.run("chat", "sarah", "I like tea.")
+    out, err = shell.run("fork", "sarah", "bea", "--at", "HEAD~2")
+    assert (
+        plain(out) == "bea lives in bea (fork: of sarah at COMMIT). Talk to it: fsagent chat bea\n"
+    )
+    assert err == ""
+    out, err = shell.run("diff", "sarah", "bea")
+    assert plain(err) == "What they share ends with COMMIT.\n"
+    assert out.startswith("--- sarah/core/human.md\n+++ bea/core/human.md\n")
+    assert "-Likes tea.\n" in out
+    made = shell.json("fork", "sarah", "carl")
+    assert made["id"] == shell.json("status", "carl")["id"] != shell.json("status", "sarah")["id"]
+    assert shell.run("diff", "sarah", "carl")[0] == ""
+    shell.run("chat", "sarah", "--at", "HEAD~2", "--fork", "dora", "Hello!")
+    assert shell.run("show", "dora", "human")[0] == "Name: Tim\n"
+    assert [one["said"] for one in shell.json("log", "dora", "--turns")] == ["Hello!", None, None]
+    shutil.copytree(shell.home, shell.folder / "copy", symlinks=True)
+    for command in (["status", "copy"], ["chat", "copy", "Hello!"]):
+        _, err = shell.run(*command)
+        assert err.count("warning:") == 1
+        assert f"fsagent fork {shell.folder / 'copy'} NEW" in err
+    assert "is there already" in shell.fails("fork", "sarah", "bea")
