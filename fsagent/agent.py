@@ -22,6 +22,7 @@ from fsagent.store import Store
 
 if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.context import Context
+    from fsagent.history.bisect import Found
     from fsagent.history.log import Happening
     from fsagent.history.merge import Side
     from fsagent.history.undo import Resolve, Undone
@@ -441,6 +442,31 @@ class Agent:
         )
         made._lent = self._client
         return made
+
+    def bisect(
+        self,
+        what: str,
+        *,
+        search: bool = False,
+        ask: bool = False,
+        expect: str | None = None,
+        run: str | None = None,
+    ) -> Found:
+        """The first commit after which something is there, in log₂ steps, with its turn.
+
+        Args:
+            what: A text that stands in a file of memory.
+            search: ``what`` is a query: when its best hit came to be found.
+            ask: ``what`` is a question: since when it is answered as now, which ``expect`` (a
+                regular expression) or ``run`` (a command that reads the reply) judges.
+            expect, run: See ``ask``.
+
+        Raises:
+            StoreError: it is not there now.
+        """
+        from fsagent.history.bisect import bisect
+
+        return bisect(self, what, search=search, ask=ask, expect=expect, run=run)
 
     def why(self, what: str, line: int | None = None) -> list[Origin]:
         """Who wrote each line of a block or note, by which call, and what was said before.

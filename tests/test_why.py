@@ -277,12 +277,13 @@ def test_why_on_the_terminal(shell: Shell) -> None:
         "8  ·······  not committed     by hand  Likes dice.\n"
     )
     out, _ = shell.run("why", "sarah", "human:7")
-    turn = shell.json("log", "sarah", "human")[0]["turn"]
+    commit = shell.json("log", "sarah", "human")[0]
     assert plain(out) == (
         "core/human.md:7  Lives in Utrecht.\n"
         "commit   COMMIT  TIME  human: Ghent → Utrecht\n"
         f"by       sarah, with core_memory_replace, model scripted:script.json\n"
-        f"turn     {turn}\n"
+        f"change   {commit['change']}\n"
+        f"turn     {commit['turn']}\n"
         "because  “I moved to Utrecht.”\n"
         "\n"
         "  assistant  Noted.\n"

@@ -50,6 +50,7 @@ for _command in (
     history.log,
     history.diff,
     history.why,
+    past.bisect,
     past.fork,
     history.status,
     undo.undo,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fsagent.agent import Agent
     from fsagent.history.log import Happening
     from fsagent.history.why import Origin
-    from fsagent.records import Commit
+    from fsagent.records import Commit, Record
     from fsagent.repo import Repo
 
 _QUOTED = 200
@@ -249,18 +249,7 @@ def _one_origin(origin: Origin) -> None:
     if commit is None:
         click.echo("edited by hand, and not committed yet: the next turn does it")
     else:
-        for line in _head(commit):
-            click.echo(line)
-    if origin.message:
-        click.echo(f"because  {_quote(origin.message.content)}")
-    elif commit and commit.message:
-        click.echo(f"because  the record {commit.message} said so, which recall holds no more")
-    if origin.around:
-        from fsagent.history.why import said
-
-        click.echo()
-        for name, text in said(origin.around):
-            click.echo(f"  {click.style(f'{name:<10}', bold=True)} {_cut(text, _SHOWN)}")
+        print_cause(commit, origin.message, origin.around)
     if origin.before:
         click.echo()
     for old in origin.before:
@@ -268,6 +257,22 @@ def _one_origin(origin: Origin) -> None:
         reason = _reason(old)
         if reason:
             click.echo(click.style(f"         {reason}", dim=True))
+
+
+def print_cause(commit: Commit, message: Record | None, around: Sequence[Record]) -> None:
+    """A commit, the message that it came from, and what was said around that."""
+    from fsagent.history.why import said
+
+    for line in _head(commit):
+        click.echo(line)
+    if message:
+        click.echo(f"because  {_quote(message.content)}")
+    elif commit.message:
+        click.echo(f"because  of the record {commit.message}, which recall holds no more")
+    if around:
+        click.echo()
+    for name, text in said(around):
+        click.echo(f"  {click.style(f'{name:<10}', bold=True)} {_cut(text, _SHOWN)}")
 
 
 def _reason(origin: Origin) -> str:

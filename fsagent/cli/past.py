@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fsagent.cli.common import as_json, directory, print_json
+from fsagent.cli.common import as_json, directory, model_options, note_to_person, print_json
 
 
 @click.command()
@@ -31,4 +31,60 @@ def fork(directory: Path, new: Path, at: str, name: str, json_: bool) -> None:
     else:
         click.echo(f"{made.name} lives in {new} ({commit.subject}). Talk to it: fsagent chat {new}")
     made.close()
+    agent.close()
+
+
+@click.command()
+@directory
+@click.argument("what", nargs=-1, required=True)
+@click.option("--search", is_flag=True, help="WHAT is a query: when was its best hit first found?")
+@click.option("--ask", is_flag=True, help="WHAT is a question: since when is it answered so?")
+@click.option("--expect", metavar="PATTERN", help="The right answer holds this regular expression.")
+@click.option(
+    "--run", metavar="COMMAND", help="It reads the answer, and ends with 0 if it is right."
+)
+@model_options
+@as_json
+def bisect(
+    directory: Path,
+    what: tuple[str, ...],
+    search: bool,
+    ask: bool,
+    expect: str | None,
+    run: str | None,
+    model: str,
+    gguf: Path | None,
+    json_: bool,
+) -> None:
+    """Find the first commit after which WHAT is there, with its turn and what was said.
+
+    WHAT is a text that stands in a file of DIR: in a block, a note or recall. It takes about ten
+    steps for a thousand commits, and changes nothing. Where WHAT came and went several times, one
+    of its comings is found.
+    """
+    from fsagent.agent import Agent
+    from fsagent.cli.history import print_cause
+    from fsagent.cli.output import commit_json, record_json
+    from fsagent.history import bisect as bisecting
+
+    def told(commit: str, there: bool, left: int) -> None:
+        more = f", {left} more at most" if left else ""
+        note_to_person(f"{commit[:7]}  {'there' if there else 'not there'}{more}")
+
+    agent = Agent.open(directory, model=f"local:{gguf}" if gguf else model)
+    found = bisecting.bisect(
+        agent, " ".join(what), search=search, ask=ask, expect=expect, run=run, progress=told
+    )
+    if json_:
+        print_json(
+            {
+                "commit": commit_json(found.commit),
+                "before": found.before,
+                "message": record_json(found.message) if found.message else None,
+                "around": [record_json(record) for record in found.around],
+                "steps": found.steps,
+            }
+        )
+    else:
+        print_cause(found.commit, found.message, found.around)
     agent.close()

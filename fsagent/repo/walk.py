@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 FORMAT = "%x00%H%x00%cI%x00%an%x00%ae%x00%s%x00%B"
 """What ``parsed`` reads."""
+_WHOLE = ("-c", "log.showRoot=true")
+"""A person's setting may leave out what a first commit brought."""
+
 _BATCH = 2000
 """Blobs that are asked for at once: more would only take more memory."""
 
@@ -43,7 +46,17 @@ def versions(repo: Repo, path: str, rev: str) -> list[Version]:
     merge took one side as it was, only that side is followed, as ``git log`` does.
     """
     out = repo._git(
-        *("log", "-z", "--topo-order", "--parents", "--format=%x1e%H %P", "--raw", "--no-abbrev"),
+        *(
+            *_WHOLE,
+            "log",
+            "--no-color",
+            "-z",
+            "--topo-order",
+            "--parents",
+            "--format=%x1e%H %P",
+            "--raw",
+            "--no-abbrev",
+        ),
         *("--no-renames", "--diff-merges=first-parent", "--end-of-options", rev, "--", path),
     )
     found = []
@@ -134,7 +147,8 @@ def touched(repo: Repo, oids: Sequence[str]) -> dict[str, list[TreeChange]]:
     if not oids:
         return {}
     out = repo._git(
-        *("log", "-z", "--no-walk=unsorted", "--stdin", "--format=%x00%H", "--raw", "--no-abbrev"),
+        *(*_WHOLE, "log", "--no-color", "-z", "--no-walk=unsorted", "--stdin", "--format=%x00%H"),
+        *("--raw", "--no-abbrev"),
         *("--no-renames", "--diff-merges=first-parent", "--ignore-submodules=all"),
         stdin="".join(f"{oid}\n" for oid in oids).encode(),
     )
@@ -217,7 +231,17 @@ def holding(repo: Repo, commit: str, texts: Sequence[str], under: Sequence[str])
     patterns = [part for text in texts for part in ("-e", text)]
     try:
         out = repo._git(
-            *("grep", "-z", "-l", "-i", "-F", "--full-name", "-a", "--no-recurse-submodules"),
+            *(
+                "grep",
+                "--no-color",
+                "-z",
+                "-l",
+                "-i",
+                "-F",
+                "--full-name",
+                "-a",
+                "--no-recurse-submodules",
+            ),
             *(*patterns, commit, "--", *under),  # git grep knows no --end-of-options
         )
     except GitFailed as error:

@@ -1,0 +1,188 @@
+"""When something came to be: the first commit after which it is there, in log₂ steps."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fsagent.errors import SearchError, StoreError
+from fsagent.formats import one_line
+from fsagent.history.why import Recall
+from fsagent.layout import OURS
+from fsagent.records import Commit, Record
+from fsagent.repo import walk
+
+if TYPE_CHECKING:
+    from fsagent.agent import Agent
+
+FIRST = 10
+"""Hits among which the one that is looked for has to be."""
+
+Test = Callable[[str], bool]
+"""Whether it is there at a commit."""
+
+Progress = Callable[[str, bool, int], None]
+"""Told each step: the commit, whether it is there, and how many steps are left at most."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The commit after which something is there, its turn's records, and the steps it took.
+
+    ``commit`` is that of the first side where branches were merged. ``before`` is the commit before
+    it, None where it was there from the beginning.
+    """
+
+    commit: Commit
+    before: str | None
+    message: Record | None
+    around: tuple[Record, ...]
+    steps: int
+
+
+def first(agent: Agent, there: Test, what: str, progress: Progress | None = None) -> Found:
+    """The first commit after which ``there`` holds.
+
+    It takes for granted that what has come has stayed. Where it came and went several times, one of
+    its comings is found: before that commit it is not there, and after it, it is.
+
+    Raises:
+        StoreError: it is not there now; ``what`` is how it is called then.
+    """
+    store = agent.store
+    commits = walk.line_of(store.repo, store.rev) if store.rev else []
+    steps = 0
+
+    def ask(number: int, left: int) -> bool:
+        nonlocal steps
+        steps += 1
+        found = there(commits[number])
+        if progress:
+            progress(commits[number], found, left)
+        return found
+
+    low, high = -1, len(commits) - 1  # it is not there at low, and there at high
+    if not commits or not ask(high, max(high, 0).bit_length()):
+        raise StoreError(
+            f"{what} is not there now, so there is no commit since which it is. "
+            f"What comes near it: fsagent search {store.root}"
+        )
+    while high - low > 1:
+        middle = (low + high) // 2
+        if ask(middle, (high - low - 1).bit_length() - 1):
+            high = middle
+        else:
+            low = middle
+    return _found(agent, commits[high], commits[low] if low >= 0 else None, steps)
+
+
+def _found(agent: Agent, commit: str, before: str | None, steps: int) -> Found:
+    made = walk.commits(agent.store.repo, [commit])[commit]
+    around: list[Record] = []
+    if made.message:
+        around = Recall(agent.store).turn(made.turn or "", made.message, made.ts)
+    message = next((record for record in around if record.id == made.message), None)
+    return Found(made, before, message, tuple(around), steps)
+
+
+def text(agent: Agent, wanted: str) -> Test:
+    """Whether a line of any of the agent's files holds a text, in any case.
+
+    Raises:
+        StoreError: it is empty, or more than one line.
+    """
+    if not wanted.strip() or "\n" in wanted:
+        raise StoreError("Give a text of one line, as it stands in a file.")
+    forms = {wanted, *(json.dumps(wanted, ensure_ascii=flag)[1:-1] for flag in (True, False))}
+    return lambda commit: bool(walk.holding(agent.store.repo, commit, sorted(forms), OURS))
+
+
+@contextmanager
+def hit(agent: Agent, query: str) -> Iterator[Test]:
+    """Whether a search finds, among its first hits, what is the best one now.
+
+    Raises:
+        SearchError: it finds nothing now.
+    """
+    answer = agent.at("HEAD").search(query, limit=1)
+    if not answer.hits:
+        raise SearchError(f"{one_line(query)!r} finds nothing now: search for something else.")
+    best = answer.hits[0].doc
+    shared = agent.at("HEAD")
+
+    def there(commit: str) -> bool:
+        past = agent.at(commit)
+        past.__dict__["index"] = shared.index  # it goes from commit to commit by what differs
+        found = past.search(query, limit=FIRST).hits
+        past.store.repo.close()
+        return any((one.doc.kind, one.doc.id) == (best.kind, best.id) for one in found)
+
+    try:
+        yield there
+    finally:
+        shared.close()
+
+
+def answer(agent: Agent, question: str, expect: str | None = None, run: str | None = None) -> Test:
+    """Whether the agent as it was answers a question as it should.
+
+    Args:
+        agent: The agent.
+        question: What it is asked, in a turn of its own that is not kept.
+        expect: A regular expression that the reply has to hold, in any case.
+        run: A command that gets the reply as its input and ends with 0 if it is right.
+
+    Raises:
+        StoreError: there is neither, or the expression is none.
+    """
+    if (expect is None) == (run is None):
+        raise StoreError("Say how to judge the reply: a pattern (--expect) or a command (--run).")
+    try:
+        pattern = re.compile(expect or "", re.IGNORECASE)
+    except re.error as error:
+        raise StoreError(f"{expect!r} is no regular expression: {error}.") from None
+    _ = agent.client  # the same model, started once, answers every time
+
+    def there(commit: str) -> bool:
+        past = agent.at(commit)
+        try:
+            reply = past.chat(question).reply
+        finally:
+            past.close()
+        if run is None:
+            return pattern.search(reply) is not None
+        # It is the person's own command line, as it is for `git bisect run`.
+        done = subprocess.run(run, shell=True, input=reply.encode(), check=False)  # noqa: S602
+        return done.returncode == 0
+
+    return there
+
+
+def bisect(
+    agent: Agent,
+    what: str,
+    *,
+    search: bool = False,
+    ask: bool = False,
+    expect: str | None = None,
+    run: str | None = None,
+    progress: Progress | None = None,
+) -> Found:
+    """See ``Agent.bisect``."""
+    name = one_line(repr(what))
+    if search and ask:
+        raise StoreError("Search or ask: one of the two.")
+    if not ask and (expect is not None or run is not None):
+        raise StoreError("A pattern or a command judges a reply: ask a question (--ask).")
+    if search:
+        with hit(agent, what) as there:
+            return first(agent, there, f"The best hit for {name}", progress)
+    if ask:
+        right = answer(agent, what, expect, run)
+        return first(agent, right, f"The expected answer to {name}", progress)
+    return first(agent, text(agent, what), name, progress)
