@@ -40,6 +40,17 @@ class Clock:
         return "".join(_ALPHABET[value >> shift & 31] for shift in range(85, -5, -5))
 
 
+def born(ident: str) -> datetime | None:
+    """When an id that ``Clock.id`` made was made; None for any other one."""
+    if len(ident) != 18 or not set(ident) <= set(_ALPHABET):
+        return None
+    value = 0
+    for letter in ident:
+        value = value << 5 | _ALPHABET.index(letter)
+    seconds = (value >> _RANDOM_BITS) / 1000
+    return datetime.fromtimestamp(seconds, UTC) if 0 < seconds < 1e11 else None
+
+
 def stamp(moment: datetime) -> str:
     """``moment`` as records write it: ISO 8601, UTC, milliseconds, Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

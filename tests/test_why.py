@@ -248,6 +248,35 @@ def test_ten_thousand_commits(sarah: Agent) -> None:
     assert float(seconds) < 1.5  # 0.5 on a machine that has nothing else to do
 
 
+def test_clocks_that_went_wrong(make: Callable[..., Agent]) -> None:
+    """A merge whose sides were written by clocks that differ by years."""
+    agent = make()
+    base = git(agent, "rev-parse", "HEAD").strip()
+    for name, line, year in (("old", "One.", 1999), ("new", "Two.", 2040)):
+        git(agent, "switch", "-qc", name, base)
+        for number in range(3):
+            script(
+                agent,
+                call(
+                    "memory_insert",
+                    label="human",
+                    new_string=f"{line} {number}",
+                    insert_line=0 if name == "old" else -1,
+                ),
+                "Ok.",
+            )
+            agent.store.clock.time = agent.store.clock.time.replace(year=year - number)  # type: ignore[attr-defined]
+            agent.chat(f"Say {line} {number}")
+    git(agent, "switch", "-q", "main")
+    git(agent, "merge", "-q", "old")
+    git(agent, "merge", "-q", "--no-edit", "new")
+    assert said(agent, "human") == {"Name: Tim": None} | {
+        f"{line} {number}": f"Say {line} {number}"
+        for line in ("One.", "Two.")
+        for number in range(3)
+    }
+
+
 def test_matched_lines() -> None:
     assert matched(["a", "b", "c"], ["c", "b", "a"]) == {0: 2, 1: 1, 2: 0}
     assert matched(["a"], ["a", "a"]) == {0: 0}

@@ -115,7 +115,7 @@ def diff(directory: Path, revisions: str, json_: bool) -> None:
     from fsagent.history.name import pair_of
 
     agent = Agent.open(directory)
-    if (Path(revisions) / "agent.yaml").is_file():
+    if os.path.isfile(os.path.join(revisions, "agent.yaml")):  # Path raises for odd names
         _diff_agents(agent, Agent.open(revisions), json_)
         return
     pair = pair_of(agent.store, revisions)

@@ -81,10 +81,10 @@ def show(directory: Path, what: str | None, at: str | None, json_: bool) -> None
         note = agent.notes.get(what)
     except StoreError:
         from fsagent.cli.history import show_commits
-        from fsagent.history.name import commit_of, turn_of
+        from fsagent.history.name import commits_of
 
         try:
-            commits = turn_of(agent.store, what) or [commit_of(agent.store, what)]
+            commits = commits_of(agent.store, what)
         except StoreError:
             raise StoreError(
                 f"{directory} has no block, note, commit or turn {what!r}. Its blocks are: "

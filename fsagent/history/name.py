@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fsagent.clock import day, moment
+from fsagent.clock import born, day, moment
 from fsagent.errors import StoreError
 from fsagent.formats import one_line
 from fsagent.repo import walk
@@ -18,7 +18,12 @@ _ID = re.compile(r"[0-9a-z]{6,40}")
 
 
 def commit_of(store: Store, text: str) -> str:
-    """The id of the commit that ``text`` names; of a turn, its last one.
+    """The id of the commit that ``text`` names; of a turn, its last one. See ``commits_of``."""
+    return commits_of(store, text)[-1]
+
+
+def commits_of(store: Store, text: str) -> list[str]:
+    """The ids of the commits that ``text`` names: one, or all of a turn, oldest first.
 
     Args:
         store: The agent's files.
@@ -32,32 +37,26 @@ def commit_of(store: Store, text: str) -> str:
     if rev is None:
         raise StoreError(f"{store.root} has no commits yet.")
     if text in ("HEAD", "@"):
-        return rev
+        return [rev]
     found = store.repo.resolve(text)
     if found:
-        return found
-    if _ID.fullmatch(text):
-        for key in ("Change", "Turn"):
-            named = walk.with_trailer(store.repo, key, text, rev)
-            if named:
-                return named[0]
+        return [found]
     if moment(text.strip()):
         when = day(text, store.config.zone, end=True)
         made = walk.before(store.repo, when, rev)
         if made:
-            return made
+            return [made]
         raise StoreError(f"{store.config.name} was not there yet on {text.strip()}.")
+    if _ID.fullmatch(text):
+        keys, near = ("Change", "Turn"), born(text)
+        named = walk.with_trailer(store.repo, keys, text, rev, near) if near else []
+        named = named or walk.with_trailer(store.repo, keys, text, rev)
+        if named:
+            return named[::-1]
     raise StoreError(
         f"There is no commit, change, turn or date {one_line(text)!r}. "
         f"See: fsagent log {store.root}"
     )
-
-
-def turn_of(store: Store, text: str) -> list[str]:
-    """The commits of the turn with that id, oldest first; none where it is no turn's."""
-    if not _ID.fullmatch(text) or store.rev is None:
-        return []
-    return walk.with_trailer(store.repo, "Turn", text, store.rev)[::-1]
 
 
 def pair_of(store: Store, revisions: str) -> list[str]:
