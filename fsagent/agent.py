@@ -560,7 +560,8 @@ class Agent:
         """End the processes and connections that this agent keeps."""
         if "index" in self.__dict__:
             self.index.close()
-        self.store.repo.close()
+        if not self.store.is_past:  # whose repository is that of the present
+            self.store.repo.close()
         if self._client and self._client is not self._lent:
             self._client.close()
 

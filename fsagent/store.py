@@ -59,13 +59,19 @@ class Store:
     """Whether these are the files of a commit, which are read and not changed."""
 
     def __init__(
-        self, root: Path, clock: Clock | None = None, *, allowed: bool = False, mend: bool = True
+        self,
+        root: Path,
+        clock: Clock | None = None,
+        *,
+        allowed: bool = False,
+        mend: bool = True,
+        repo: Repo | None = None,
     ) -> None:
         require_agent(root)
         self.root = root.resolve()
         self._top = str(self.root)
         self.clock = clock or Clock()
-        self.repo = Repo(self.root, allowed=allowed)
+        self.repo = repo or Repo(self.root, allowed=allowed)
         self.warnings: list[str] = []
         self._config: tuple[bytes, AgentConfig | None] = (b"", None)
         self._private = self.repo.git_dir / "fsagent"

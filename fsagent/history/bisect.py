@@ -109,17 +109,16 @@ def hit(agent: Agent, query: str) -> Iterator[Test]:
     Raises:
         SearchError: it finds nothing now.
     """
-    answer = agent.at("HEAD").search(query, limit=1)
+    shared = agent.at("HEAD")
+    answer = shared.search(query, limit=1)
     if not answer.hits:
         raise SearchError(f"{one_line(query)!r} finds nothing now: search for something else.")
     best = answer.hits[0].doc
-    shared = agent.at("HEAD")
 
     def there(commit: str) -> bool:
         past = agent.at(commit)
         past.__dict__["index"] = shared.index  # it goes from commit to commit by what differs
         found = past.search(query, limit=FIRST).hits
-        past.store.repo.close()
         return any((one.doc.kind, one.doc.id) == (best.kind, best.id) for one in found)
 
     try:

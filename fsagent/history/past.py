@@ -28,7 +28,7 @@ class Past(Store):
         self._commit_id = commit
         self._said: dict[str, bytes] = {}
         """What was said to the past, by segment."""
-        super().__init__(now.root, now.clock, allowed=now.repo.allowed, mend=False)
+        super().__init__(now.root, now.clock, mend=False, repo=now.repo)
 
     @property
     def rev(self) -> str | None:
