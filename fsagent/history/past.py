@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -58,6 +58,10 @@ class Past(Store):
             raise StoreError(f"{path} was not there at {self._commit_id[:7]}.")
         return self.repo.read(self._files[path].oid)
 
+    def now(self, path: str) -> bytes | None:
+        """See ``Store.now``."""
+        return self.read(path) if self.has(path) else None
+
     def append(self, record: Record, *, flush: bool = False) -> str:
         """Keep a record in memory: the past is talked to, and stays what it is."""
         day = record.ts[:10].replace("-", "/")
@@ -70,7 +74,7 @@ class Past(Store):
         """Nothing: what a hand edits now was not there then."""
         return []
 
-    def adopt(self) -> list[Adopted]:
+    def adopt(self, paths: Iterable[str] | None = None) -> list[Adopted]:
         """See ``dirty``."""
         return []
 
