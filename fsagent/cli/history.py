@@ -149,7 +149,7 @@ def show_commits(agent: Agent, commits: Sequence[str], json_: bool) -> None:
     from fsagent.repo import walk
 
     repo, recall = agent.store.repo, Recall(agent.store)
-    known = walk.commits(repo, commits)
+    known = {oid: entry.commit for oid, entry in walk.entries(repo, commits).items()}
     first = known[commits[0]]
     around = recall.turn(first.turn or "", first.message, first.ts) if first.message else []
     cause = next((record for record in around if record.id == first.message), None)
@@ -157,13 +157,7 @@ def show_commits(agent: Agent, commits: Sequence[str], json_: bool) -> None:
         print_json(
             {
                 "commits": [
-                    commit_json(commit)
-                    | {
-                        "paths": [
-                            one.path for one in walk.touched(repo, [commit.commit])[commit.commit]
-                        ]
-                    }
-                    | {"patch": repo.patch(commit.commit, lines=3)}
+                    commit_json(commit) | {"patch": repo.patch(commit.commit, lines=3)}
                     for commit in known.values()
                 ],
                 "message": record_json(cause) if cause else None,

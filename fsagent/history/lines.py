@@ -168,12 +168,12 @@ class _Tracer:
         born = [one for one in born if one[0] != NOBODY]
         if depth > TRAIL:
             return left + born
-        changes = walk.touched(self.repo, list(dict.fromkeys(commit for commit, *_ in born)))
+        entries = walk.entries(self.repo, list(dict.fromkeys(commit for commit, *_ in born)))
         going: dict[tuple[str, str], _Places] = {}
         new: list[_Born] = []
         known: dict[tuple[str, str], tuple[list[str], Counter[str], bool]] = {}
         for commit, number, text, tokens in born:
-            for change in changes.get(commit, ()):
+            for change in entries[commit].changes:
                 if change.path == path or not change.old or not _is_text(change.path):
                     continue
                 here = known.get((commit, change.path))

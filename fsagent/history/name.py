@@ -47,16 +47,23 @@ def commits_of(store: Store, text: str) -> list[str]:
         if made:
             return [made]
         raise StoreError(f"{store.config.name} was not there yet on {text.strip()}.")
-    if _ID.fullmatch(text):
-        keys, near = ("Change", "Turn"), born(text)
-        named = walk.with_trailer(store.repo, keys, text, rev, near) if near else []
-        named = named or walk.with_trailer(store.repo, keys, text, rev)
-        if named:
-            return named[::-1]
+    found_so = named(store, text)
+    if found_so:
+        return found_so
     raise StoreError(
         f"There is no commit, change, turn or date {one_line(text)!r}. "
         f"See: fsagent log {store.root}"
     )
+
+
+def named(store: Store, ident: str) -> list[str]:
+    """The commits of a change or a turn by its id, oldest first; none where there is no such."""
+    if store.rev is None or not _ID.fullmatch(ident):
+        return []
+    ways = (ident, store.rev)
+    keys, near = ("Change", "Turn"), born(ident)
+    found = walk.with_trailer(store.repo, keys, *ways, near) if near else []
+    return (found or walk.with_trailer(store.repo, keys, *ways))[::-1]
 
 
 def pair_of(store: Store, revisions: str) -> list[str]:

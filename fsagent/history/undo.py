@@ -8,6 +8,7 @@ itself is never rewritten.
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,9 +17,11 @@ from fsagent.clock import stamp
 from fsagent.errors import StoreError, UndoConflict
 from fsagent.formats import one_line
 from fsagent.history.merge import Clash, Merged, Side, take_back
+from fsagent.history.name import named
 from fsagent.layout import is_agents
 from fsagent.records import Record
-from fsagent.repo.past import FileChange, Past, past
+from fsagent.repo import TreeChange, walk
+from fsagent.repo.walk import Entry
 from fsagent.store import Store
 from fsagent.turn import shortened, told_of
 
@@ -29,7 +32,6 @@ Resolve = Callable[[str, str], "str | None"]
 """Asked for a path and its text with both sides in it, a person gives the text; None: they stop."""
 
 NOW, UNDONE, MIDDLE, END = "<<<<<<< ", ">>>>>>> ", "=======", "without the change"
-_DEEP = 1 << 20
 _BINARY = "(a binary file)"
 
 
@@ -75,7 +77,7 @@ class Target:
 
     id: str
     subject: str
-    commits: tuple[Past, ...]
+    commits: tuple[Entry, ...]
 
 
 class NothingLeftError(StoreError):
@@ -85,9 +87,9 @@ class NothingLeftError(StoreError):
 # ── finding ───────────────────────────────────────────────────────────────────────────────────
 
 
-def newest(store: Store, limit: int = 10) -> list[Past]:
+def newest(store: Store, limit: int = 10) -> list[Entry]:
     """The newest commits that changed memory, undos included."""
-    return past(store.repo, MEMORY, limit=limit)
+    return list(itertools.islice(_along(store, MEMORY), limit))
 
 
 def find(store: Store, what: str | None = None) -> Target:
@@ -109,8 +111,8 @@ def find(store: Store, what: str | None = None) -> Target:
                 f"{what} is not in the history of {store.root.name} as it is now: "
                 f"see fsagent log {store.root}"
             )
-        return _single(store, past(repo, rev=commit, limit=1)[0])
-    found = past(repo, named=what, limit=_DEEP) if what.strip() else []
+        return _single(store, walk.entries(repo, [commit])[commit])
+    found = list(walk.entries(repo, named(store, what)[::-1]).values())
     if not found:
         raise StoreError(
             f"{what!r} is no commit, change or turn of {store.root.name}: "
@@ -125,7 +127,7 @@ def find(store: Store, what: str | None = None) -> Target:
     return Target(what, said, of_memory)
 
 
-def _single(store: Store, one: Past) -> Target:
+def _single(store: Store, one: Entry) -> Target:
     name = one.commit.commit[:7]
     if len(one.parents) > 1:
         raise StoreError(
@@ -144,7 +146,7 @@ def _single(store: Store, one: Past) -> Target:
     return Target(one.id, one.commit.subject, (one,))
 
 
-def _files_of(one: Past) -> list[FileChange]:
+def _files_of(one: Entry) -> list[TreeChange]:
     """The agent's own files that a commit changed, recall apart."""
     return [
         change
@@ -190,10 +192,10 @@ def step_forward(
     raise StoreError("There is nothing to redo: the newest change of memory is not an undo.")
 
 
-def _standing(store: Store, paths: tuple[str, ...] = MEMORY) -> Iterator[tuple[Past, bool]]:
+def _standing(store: Store, paths: tuple[str, ...] = MEMORY) -> Iterator[tuple[Entry, bool]]:
     """Changes of these paths, newest first, and whether each is undone."""
     gone: set[str] = set()
-    for one in _stream(store, paths):
+    for one in _along(store, paths):
         undone = one.is_called(gone)
         if one.commit.undoes and not undone:
             gone.add(one.commit.undoes)
@@ -212,19 +214,15 @@ def _undone_by(store: Store, target: Target) -> str | None:
     return None
 
 
-def _is_redo(one: Past) -> bool:
+def _is_redo(one: Entry) -> bool:
     return bool(one.commit.undoes) and one.commit.subject.startswith("redo: ")
 
 
-def _stream(store: Store, paths: tuple[str, ...]) -> Iterator[Past]:
-    """The commits that changed these paths, newest first, as many as are asked for."""
-    seen, limit = 0, 64
-    while True:
-        found = past(store.repo, paths, limit=limit)
-        yield from found[seen:]
-        if len(found) < limit:
-            return
-        seen, limit = len(found), limit * 8
+def _along(store: Store, paths: tuple[str, ...]) -> Iterator[Entry]:
+    """The commits along the first parents of HEAD that changed these paths, newest first."""
+    if store.rev is None:
+        return iter(())
+    return walk.log(store.repo, store.rev, paths, "--first-parent")
 
 
 # ── undoing ───────────────────────────────────────────────────────────────────────────────────
@@ -317,12 +315,12 @@ class _Way:
     """The versions of one file, oldest first, each with the commit that made it."""
 
     texts: list[bytes | None]
-    commits: list[Past | None]
+    commits: list[Entry | None]
 
     undos: set[int] = field(default_factory=set)
     """The numbers of versions that took something back."""
 
-    def add(self, data: bytes | None, by: Past | None, *, undo: bool = False) -> None:
+    def add(self, data: bytes | None, by: Entry | None, *, undo: bool = False) -> None:
         self.texts.append(data)
         self.commits.append(by)
         if undo or (by and by.commit.undoes):
@@ -363,7 +361,7 @@ class _Undoing:
             raise StoreError("An agent without agent.yaml is none: this cannot be undone.")
         return changed
 
-    def _take(self, one: Past, change: FileChange, resolve: Resolve | None) -> None:
+    def _take(self, one: Entry, change: TreeChange, resolve: Resolve | None) -> None:
         path = change.path
         if path not in self.today:
             self.today[path] = self.result[path] = self.store.now(path)
@@ -380,7 +378,7 @@ class _Undoing:
 
     def _merge(
         self,
-        one: Past,
+        one: Entry,
         path: str,
         three: tuple[bytes | None, bytes | None, bytes | None],
         resolve: Resolve | None,
@@ -443,12 +441,12 @@ class _Undoing:
     def _read(self, oid: str | None) -> bytes | None:
         return None if oid is None else self.store.repo.read(oid)
 
-    def _who(self, one: Past | None) -> tuple[str, str, str]:
+    def _who(self, one: Entry | None) -> tuple[str, str, str]:
         if one is None:
             return self.store.repo.person().name, "", "not committed yet"
         return one.commit.author, one.commit.commit, one.commit.subject
 
-    def _way(self, one: Past, path: str, before: bytes | None, after: bytes | None) -> _Way:
+    def _way(self, one: Entry, path: str, before: bytes | None, after: bytes | None) -> _Way:
         """How a file went from before the change to today.
 
         It begins earlier where an undo is on it: before what that one took back, so that a line
@@ -462,7 +460,7 @@ class _Undoing:
         else:  # it came in by a merge: there is no single way
             way = _Way([before, after], [None, one])
             head = self.store.repo.files("HEAD", [path]).get(path)
-            last = next(iter(past(self.store.repo, (path,), limit=1)), None)
+            last = next(_along(self.store, (path,)), None)
             way.add(self._read(head.oid if head else None), last)
         if way.texts[-1] != self.today[path]:
             way.add(self.today[path], None)
@@ -470,12 +468,12 @@ class _Undoing:
             way.add(made, self.target.commits[0], undo=True)
         return way
 
-    def _chain(self, one: Past, path: str) -> list[tuple[Past, FileChange]]:
+    def _chain(self, one: Entry, path: str) -> list[tuple[Entry, TreeChange]]:
         """The commits that changed a file since before the change, oldest first; [] if unknown."""
-        found: list[tuple[Past, FileChange]] = []
+        found: list[tuple[Entry, TreeChange]] = []
         wanted = {one.commit.commit}
         met: set[str] = set()
-        for step in _stream(self.store, (path,)):
+        for step in _along(self.store, (path,)):
             change = next((c for c in step.changes if c.path == path), None)
             if change is None:
                 continue

@@ -101,6 +101,16 @@ class TreeChange:
     old: str | None
     new: str | None
 
+    @classmethod
+    def parse(cls, raw: str, path: str) -> TreeChange:
+        """A line of ``git diff --raw``: a link or a submodule is no file of ours."""
+        old_mode, new_mode, old, new, _ = raw.lstrip(":").split()
+        files = (
+            oid if mode.startswith("100") else None
+            for oid, mode in ((old, old_mode), (new, new_mode))
+        )
+        return cls(path, *files)
+
 
 class Repo:
     """One agent's repository, at ``root`` and nowhere above it.
@@ -246,17 +256,10 @@ class Repo:
             *("--ignore-submodules=all", "--end-of-options", old, new, "--"),
         )
         parts = out.split(b"\0")[:-1]
-        found = []
-        for info, path in zip(parts[::2], parts[1::2], strict=True):
-            old_mode, new_mode, before, after, _ = info.decode().lstrip(":").split()
-            found.append(
-                TreeChange(
-                    os.fsdecode(path),
-                    before if old_mode.startswith("100") else None,
-                    after if new_mode.startswith("100") else None,
-                )
-            )
-        return found
+        return [
+            TreeChange.parse(raw.decode(), os.fsdecode(path))
+            for raw, path in zip(parts[::2], parts[1::2], strict=True)
+        ]
 
     def read(self, oid: str) -> bytes:
         """The bytes of a blob."""
@@ -289,23 +292,11 @@ class Repo:
         self, path: str | None = None, *, rev: str = "HEAD", limit: int | None = None
     ) -> Iterator[Commit]:
         """Commits from ``rev`` backwards, newest first, only those that touch ``path`` if given."""
-        from fsagent.repo.walk import FORMAT, parsed
+        from fsagent.repo.walk import log
 
-        if self.head() is None:
-            return
-        args = [
-            "log",
-            "-z",
-            "--name-only",
-            "--no-renames",
-            "--encoding=UTF-8",
-            f"--format={FORMAT}",
-        ]
-        if limit is not None:
-            args.append(f"-n{limit}")
-        yield from parsed(
-            self._log(*args, "--end-of-options", rev, "--", *([path] if path else []))
-        )
+        count = [] if limit is None else [f"-n{limit}"]
+        for entry in log(self, rev, [path] if path else [], *count):
+            yield entry.commit
 
     def log_lines(
         self, path: str | None = None, limit: int | None = None, rev: str = "HEAD"

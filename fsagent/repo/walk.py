@@ -9,7 +9,7 @@ import heapq
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,13 +22,41 @@ if TYPE_CHECKING:
     from fsagent.records import Commit
     from fsagent.repo import Repo, TreeChange
 
-FORMAT = "%x00%H%x00%cI%x00%an%x00%ae%x00%s%x00%B"
-"""What ``parsed`` reads."""
+_FIELDS = ("%H", "%P", "%cI", "%an", "%ae", "%s", "%B")
+"""What git tells of each commit."""
+
+_ENTRY = ("-z", "--encoding=UTF-8", "--no-color", f"--format=%x00{'%x00'.join(_FIELDS)}")
+"""The options with which git log prints what ``_parsed`` reads."""
+
+_CHANGES = (
+    *("--raw", "--no-abbrev", "--no-renames"),
+    *("--diff-merges=first-parent", "--ignore-submodules=all"),
+)
+
 _WHOLE = ("-c", "log.showRoot=true")
 """A person's setting may leave out what a first commit brought."""
 
 _BATCH = 2000
 """Blobs that are asked for at once: more would only take more memory."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A commit, its parents, and what it did to each file, compared with the first of them."""
+
+    commit: Commit
+    parents: tuple[str, ...]
+    changes: tuple[TreeChange, ...]
+
+    @property
+    def id(self) -> str:
+        """What an undo of it refers to: its change id, or the commit's where a person made it."""
+        return self.commit.change or self.commit.commit
+
+    def is_called(self, names: Container[str]) -> bool:
+        """Whether one of ``names`` is its commit, its change, or the turn that it belongs to."""
+        own = (self.commit.commit, self.commit.change, self.commit.turn)
+        return any(name in names for name in own if name)
 
 
 @dataclass(frozen=True)
@@ -47,8 +75,7 @@ def versions(repo: Repo, path: str, rev: str) -> list[Version]:
     merge took one side as it was, only that side is followed, as ``git log`` does.
     """
     out = repo._git(
-        *(*_WHOLE, "log", "--no-color", "-z", "--parents", "--format=%x1e%H %P", "--raw"),
-        *("--no-abbrev", "--no-renames", "--diff-merges=first-parent"),
+        *(*_WHOLE, "log", "--no-color", "-z", "--parents", "--format=%x1e%H %P", *_CHANGES),
         *("--end-of-options", rev, "--", path),
     )
     found = []
@@ -107,38 +134,55 @@ def blobs(repo: Repo, oids: Iterable[str]) -> Iterator[bytes]:
         size = min(size * 8, _BATCH)
 
 
+def log(repo: Repo, rev: str, paths: Sequence[str] = (), *options: str) -> Iterator[Entry]:
+    """The commits up to ``rev`` that changed one of ``paths``, newest first, as git finds them."""
+    return _parsed(
+        repo._log(
+            *(*_WHOLE, "log", *_ENTRY, *_CHANGES, "--no-follow", *options),
+            *("--end-of-options", rev, "--", *paths),
+        )
+    )
+
+
+def entries(repo: Repo, oids: Sequence[str]) -> dict[str, Entry]:
+    """These commits with what they changed, by id."""
+    return {entry.commit.commit: entry for entry in _given(repo, oids, *_CHANGES)}
+
+
 def commits(repo: Repo, oids: Sequence[str]) -> dict[str, Commit]:
     """What these commits say of themselves, by id; the paths they touch are left out."""
+    return {entry.commit.commit: entry.commit for entry in _given(repo, oids)}
+
+
+def _given(repo: Repo, oids: Sequence[str], *options: str) -> Iterator[Entry]:
     if not oids:
-        return {}
-    ids = "".join(f"{oid}\n" for oid in oids).encode()
+        return iter(())
     out = repo._git(
-        *("log", "-z", "--no-walk=unsorted", "--stdin", "--encoding=UTF-8", f"--format={FORMAT}"),
-        stdin=ids,
+        *(*_WHOLE, "log", *_ENTRY, *options, "--no-walk=unsorted", "--stdin"),
+        stdin="".join(f"{oid}\n" for oid in oids).encode(),
     )
-    parts = out.decode(errors="surrogateescape").split("\0")
-    return {commit.commit: commit for commit in parsed(parts)}
+    return _parsed(out.decode(errors="surrogateescape").split("\0"))
 
 
-def parsed(parts: Iterable[str]) -> Iterator[Commit]:
-    """The commits that ``git log -z --format=FORMAT`` prints, with ``--name-only`` or without.
-
-    ``parts`` are what it prints, between NULs.
+def _parsed(parts: Iterable[str]) -> Iterator[Entry]:
+    """The commits that git log prints with the options ``_ENTRY``, and with ``_CHANGES`` or not.
 
     A message may hold any character but NUL, and a name may be empty: so fields are counted.
     """
     from fsagent.formats import parse_trailers
     from fsagent.records import Commit
+    from fsagent.repo import TreeChange
 
     parts = iter(parts)
     for part in parts:
         commit = part.lstrip("\n")
         if not commit:
             continue
-        ts, author, email, subject, message = itertools.islice(parts, 5)
+        parents, ts, author, email, subject, message = itertools.islice(parts, len(_FIELDS) - 1)
         trailers = parse_trailers(message)
-        names = itertools.takewhile(bool, (name.lstrip("\n") for name in parts))
-        yield Commit(
+        raws = itertools.takewhile(bool, (raw.lstrip("\n") for raw in parts))
+        changes = tuple(TreeChange.parse(raw, next(parts)) for raw in raws)
+        known = Commit(
             commit,
             ts,
             author,
@@ -149,42 +193,11 @@ def parsed(parts: Iterable[str]) -> Iterator[Commit]:
             message=trailers.get("Message"),
             change=trailers.get("Change"),
             undoes=trailers.get("Undoes"),
-            paths=tuple(names),
+            paths=tuple(change.path for change in changes),
             call=trailers.get("Tool-Call"),
             model=trailers.get("Model"),
         )
-
-
-def touched(repo: Repo, oids: Sequence[str]) -> dict[str, list[TreeChange]]:
-    """What each of these commits changed, compared with its (first) parent."""
-    from fsagent.repo import TreeChange
-
-    if not oids:
-        return {}
-    out = repo._git(
-        *(*_WHOLE, "log", "--no-color", "-z", "--no-walk=unsorted", "--stdin", "--format=%x00%H"),
-        *("--raw", "--no-abbrev"),
-        *("--no-renames", "--diff-merges=first-parent", "--ignore-submodules=all"),
-        stdin="".join(f"{oid}\n" for oid in oids).encode(),
-    )
-    found: dict[str, list[TreeChange]] = {}
-    commit = ""
-    parts = iter(out.split(b"\0"))
-    for part in parts:
-        part = part.lstrip(b"\n")
-        if part.startswith(b":"):
-            old_mode, new_mode, old, new, _ = part.decode().lstrip(":").split()
-            found[commit].append(
-                TreeChange(
-                    os.fsdecode(next(parts)),
-                    old if old_mode.startswith("100") else None,
-                    new if new_mode.startswith("100") else None,
-                )
-            )
-        elif part:
-            commit = part.decode()
-            found[commit] = []
-    return found
+        yield Entry(known, tuple(parents.split()), changes)
 
 
 def earlier(
