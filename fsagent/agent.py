@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,10 @@ from fsagent.change import Adopted
 from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, AgentConfig
 from fsagent.environment import Environment
-from fsagent.errors import AgentBusy, BlockNotFound, FsagentError, SearchError, StoreError
-from fsagent.formats import clean, one_line
-from fsagent.records import Answer, Block, Commit, Doc, Event, Note, Turn
+from fsagent.errors import AgentBusy, FsagentError, SearchError, StoreError
+from fsagent.formats import clean
+from fsagent.memory import Blocks, Notes
+from fsagent.records import Answer, Commit, Doc, Event, Turn
 from fsagent.store import Store
 
 if TYPE_CHECKING:  # what a search does not need is imported where it is used
@@ -197,12 +198,12 @@ class Agent:
     @property
     def blocks(self) -> Blocks:
         """Core memory, by label; assigning to a label is one commit by the person."""
-        return Blocks(self)
+        return Blocks(self.store)
 
     @property
     def notes(self) -> Notes:
         """Archival memory."""
-        return Notes(self)
+        return Notes(self.store)
 
     # ── a turn ────────────────────────────────────────────────────────────────────────────────
 
@@ -564,69 +565,6 @@ class Agent:
             self.store.repo.close()
         if self._client and self._client is not self._lent:
             self._client.close()
-
-
-class Blocks(Mapping[str, Block]):
-    """Core memory by label. ``blocks["human"] = text`` is one commit, author the person."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._store = agent.store
-
-    def __getitem__(self, label: str) -> Block:
-        blocks = self._store.blocks()
-        if label not in blocks:
-            names = ", ".join(blocks) or "none"
-            raise BlockNotFound(f"There is no block {label!r}. The blocks are: {names}.")
-        return blocks[label]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._store.blocks())
-
-    def __len__(self) -> int:
-        return len(self._store.blocks())
-
-    def __contains__(self, label: object) -> bool:
-        return label in self._store.blocks()
-
-    def __setitem__(self, label: str, text: str) -> None:
-        """Write a block.
-
-        Raises:
-            BlockNotFound, OverLimit: nothing was changed.
-        """
-        person = self._store.repo.person()
-        with self._store.change(f"edit: {self[label].path}", author=person) as change:
-            change.set_block(label, clean(text), by_person=True)
-
-
-class Notes:
-    """Archival memory: iterate over it, or add to it."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._store = agent.store
-
-    def __iter__(self) -> Iterator[Note]:
-        return self._store.notes()
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self._store.paths("archival"))
-
-    def get(self, ident: str) -> Note:
-        """The note with that id, or whose path it is.
-
-        Raises:
-            StoreError: there is none.
-        """
-        for note in self:
-            if ident in (note.id, note.path):
-                return note
-        raise StoreError(f"There is no note {ident!r}. List them: fsagent note {self._store.root}")
-
-    def add(self, text: str, tags: Iterable[str] = (), source: str = "") -> Note:
-        """Add a note: one commit, author the person."""
-        person = self._store.repo.person()
-        with self._store.change(f"note: {one_line(text)}", author=person) as change:
-            return change.add_note(clean(text), tags, source)
 
 
 def _check(limit: object, offset: object, kinds: object, since: object, until: object) -> None:
