@@ -24,8 +24,8 @@ from fsagent.store import Store
 if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.context import Context
     from fsagent.history.bisect import Found
+    from fsagent.history.edits import Side
     from fsagent.history.log import Happening
-    from fsagent.history.merge import Side
     from fsagent.history.undo import Resolve, Undone
     from fsagent.history.why import Origin
     from fsagent.index import Progress

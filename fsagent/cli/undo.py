@@ -14,7 +14,7 @@ from fsagent.errors import UndoConflict
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
-    from fsagent.history.merge import Side
+    from fsagent.history.edits import Side
     from fsagent.history.undo import Resolve, Sides, Undone
 
 

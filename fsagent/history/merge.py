@@ -17,27 +17,21 @@ Lines are lines of bytes to the end: no text is normalised, and what nobody touc
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
-from typing import Literal
 
-Side = Literal["ours", "theirs"]
-"""Where both sides changed the same words: ``ours`` is the text of today, ``theirs`` undoes."""
+from fsagent.history.edits import Side, differences, likeness, merge_words, words_of
 
 _PAIRS_MAX = 2500
 """Removed times added lines of a rewritten passage up to which it is asked which became which."""
-
-_DIFF_MAX = 4_000_000
-"""The same for a comparison at all: beyond it a passage counts as rewritten."""
 
 _ALIKE, _ALIKE_ALONE = 0.5, 0.3
 """The part of their words that two lines share at least, where one is an edit of the other; in a
 passage of many lines, and where one line took the place of one."""
 
-_TOKEN = re.compile(r"\w+|\r?\n|[^\S\n]+|[^\w\s]")
+_WANDERED = 0.6
+"""The same where one goes in one place and the other comes in another."""
 
 
 @dataclass(frozen=True)
@@ -220,12 +214,15 @@ class _Taking:
         )
 
     def _moved(self, gone: _Line, made: _Line) -> None:
-        """A line that the change moved goes back, with what it holds today."""
-        now = made.now()
-        if now.alive:
-            now.alive, gone.alive, gone.text = False, True, now.text
-        elif now.followers():
-            self._clash(self.texts[id(made)], now.followers(), [gone], gone.text, now)
+        """A line that the change moved goes back, with what others made of it since."""
+        now, after = made.now(), self.texts[id(made)]
+        if not now.alive:
+            if now.followers():
+                self._clash(after, now.followers(), [gone], gone.text, now)
+            return
+        text = self._words_back(now, after, gone.text)
+        if text is not None:
+            now.alive, gone.alive, gone.text = False, True, text
 
     def _edited(self, line: _Line, before: str, after: str) -> None:
         """Words that the change edited inside of a line."""
@@ -233,12 +230,18 @@ class _Taking:
         if not now.alive:
             self._clash(after, now.followers(), [], before, now)
         elif now.text != before:
-            ours, clash = merge_words(after, now.text, before, "ours")
-            if clash:
-                theirs, _ = merge_words(after, now.text, before, "theirs")
-                self._clash(after, [now], [], theirs, now, ours)
-            else:
-                now.text = ours
+            text = self._words_back(now, after, before)
+            if text is not None:
+                now.text = text
+
+    def _words_back(self, now: _Line, after: str, before: str) -> str | None:
+        """A line without the words of the change; None, and a clash, where they were edited."""
+        ours, clash = merge_words(after, now.text, before, "ours")
+        if not clash:
+            return ours
+        theirs, _ = merge_words(after, now.text, before, "theirs")
+        self._clash(after, [now], [], theirs, now, ours)
+        return None
 
     def _clash(
         self,
@@ -311,7 +314,7 @@ class _Weave:
         old, new = self.alive(), lines_of(text)
         keys = [_chomp(line) for line in new]
         done: list[_Passage] = []
-        raw = _holes([line.key for line in old], keys)
+        raw = differences([line.key for line in old], keys)
         for line, text_now in _same(old, new, raw):
             if line.text != text_now:  # another line end
                 done.append(_Passage(edited=(line, line.text, text_now)))
@@ -322,6 +325,7 @@ class _Weave:
             for i1, i2, j1, j2 in raw
             for hole in _paired(old[i1:i2], list(range(j1, j2)), new, i1, moves)
         ]
+        moves |= _wandered(holes, new, moves)
         order = self.order()
         ends = [order[id(line)] for line in old] + [len(self.lines)]
         added: list[tuple[int, _Line]] = []
@@ -404,27 +408,6 @@ def _same(
     return found
 
 
-def _holes(old: list[str], new: list[str]) -> list[tuple[int, int, int, int]]:
-    """Where two lists differ: from, to in the old and from, to in the new one."""
-    start, most = 0, min(len(old), len(new))
-    while start < most and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < most - start and old[-1 - end] == new[-1 - end]:
-        end += 1
-    a, b = old[start : len(old) - end], new[start : len(new) - end]
-    if not a and not b:
-        return []
-    if not a or not b or len(a) * len(b) > _DIFF_MAX:
-        return [(start, start + len(a), start, start + len(b))]
-    codes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
-    return [
-        (start + i1, start + i2, start + j1, start + j2)
-        for tag, i1, i2, j1, j2 in codes
-        if tag != "equal"
-    ]
-
-
 _Hole = tuple[int, list[_Line], list[int]]
 """From which of the old lines on, those that go, the numbers of those that come; from -1 on where
 the one line became the other."""
@@ -437,11 +420,11 @@ def _paired(
     if not gone or not coming or len(gone) * len(coming) > _PAIRS_MAX:
         return [(at, gone, coming)]
     moved = {id(line) for line, _ in moves.values()}
-    old_words = [_words("" if id(line) in moved else line.text) for line in gone]
-    new_words = [_words("" if j in moves else new[j]) for j in coming]
+    old_words = [words_of("" if id(line) in moved else line.text) for line in gone]
+    new_words = [words_of("" if j in moves else new[j]) for j in coming]
     rows, columns = len(gone), len(coming)
     enough = _ALIKE_ALONE if rows == columns == 1 else _ALIKE
-    alike = [[_likeness(a, b) for b in new_words] for a in old_words]
+    alike = [[likeness(a, b) for b in new_words] for a in old_words]
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
     for i in range(rows - 1, -1, -1):
         for j in range(columns - 1, -1, -1):
@@ -481,82 +464,28 @@ def _moves(holes: list[tuple[int, int, int, int]], old: list[_Line], new: list[s
     return found
 
 
-def merge_words(base: str, ours: str, theirs: str, side: Side) -> tuple[str, bool]:
-    """Two edits of one line made one, word by word; whether they clash. ``side`` wins then."""
-    old = _TOKEN.findall(base)
-    both = {
-        "ours": _edits(old, _TOKEN.findall(ours)),
-        "theirs": _edits(old, _TOKEN.findall(theirs)),
-    }
-    edits = sorted(
-        ((*edit, name) for name, found in both.items() for edit in found),
-        key=lambda edit: (edit[0], edit[1]),
-    )
-    parts: list[str] = []
-    clash, at, n = False, 0, 0
-    while n < len(edits):
-        start, end = edits[n][:2]
-        group = [edits[n]]
-        while n + 1 < len(edits) and _meet(group, edits[n + 1]):
-            n += 1
-            group.append(edits[n])
-            end = max(end, edits[n][1])
-        n += 1
-        parts += old[at:start]
-        mine = [edit for edit in group if edit[3] == side] or group
-        other = [edit for edit in group if edit not in mine]
-        if other and [edit[:3] for edit in mine] != [edit[:3] for edit in other]:
-            clash = True
-        for a, b, words, _ in mine:
-            parts += old[start:a] + words
-            start = b
-        parts += old[start:end]
-        at = end
-    parts += old[at:]
-    return "".join(parts), clash
-
-
-_Edit = tuple[int, int, list[str]]
-
-
-def _edits(old: list[str], new: list[str]) -> list[_Edit]:
-    """What turns one line into another. Words with only a space between them are one edit."""
-    found: list[_Edit] = []
-    for i1, i2, j1, j2 in _holes(old, new):
-        words, begin = new[j1:j2], i1
-        if found and not "".join(old[found[-1][1] : i1]).strip():
-            begin, end, before = found.pop()
-            words = [*before, *old[end:i1], *words]
-        found.append((begin, i2, words))
+def _wandered(holes: list[_Hole], new: list[str], moves: _Moves) -> _Moves:
+    """The lines that moved and were edited on the way: those that are most alike, first."""
+    moved = {id(line) for line, _ in moves.values()}
+    gone = [line for at, lines, _ in holes if at >= 0 for line in lines if id(line) not in moved]
+    coming = [j for at, _, numbers in holes if at >= 0 for j in numbers if j not in moves]
+    if len(gone) * len(coming) > _PAIRS_MAX:
+        return {}
+    old_words = [words_of(line.text) for line in gone]
+    new_words = [words_of(new[j]) for j in coming]
+    alike = [
+        (share, -i, -j)
+        for i, a in enumerate(old_words)
+        for j, b in enumerate(new_words)
+        if (share := likeness(a, b)) >= _WANDERED and gone[i].key != _chomp(new[coming[j]])
+    ]
+    found: _Moves = {}
+    taken: set[int] = set()
+    for _, i, j in sorted(alike, reverse=True):
+        if -i not in taken and coming[-j] not in found:
+            taken.add(-i)
+            found[coming[-j]] = gone[-i], []
     return found
-
-
-def _meet(
-    group: Sequence[tuple[int, int, list[str], str]], edit: tuple[int, int, list[str], str]
-) -> bool:
-    """Whether an edit is of the same words as one of the other side; neighbours are not."""
-    start, end, _, side = edit
-    for a, b, _, other in group:
-        if other != side:
-            if a == b or start == end:
-                same_place = a == b and start == end and a == start
-                if same_place or (a < start == end < b) or (start < a == b < end):
-                    return True
-            elif max(a, start) < min(b, end):
-                return True
-    return False
-
-
-def _words(text: str) -> Counter[str]:
-    """The words of a line; its signs, where it has none."""
-    words = Counter(re.findall(r"\w+", text))
-    return words or Counter(re.findall(r"\S", text))
-
-
-def _likeness(one: Counter[str], other: Counter[str]) -> float:
-    """The part of their words that two lines share, from 0 to 1."""
-    total = one.total() + other.total()
-    return 2 * (one & other).total() / total if total else 0.0
 
 
 def lines_of(text: str) -> list[str]:

@@ -16,7 +16,8 @@ from fsagent.change import Adopted
 from fsagent.clock import stamp
 from fsagent.errors import StoreError, UndoConflict
 from fsagent.formats import one_line
-from fsagent.history.merge import Clash, Merged, Side, take_back
+from fsagent.history.edits import Side
+from fsagent.history.merge import Clash, Merged, take_back
 from fsagent.history.name import named
 from fsagent.layout import is_agents
 from fsagent.records import Record

@@ -1,0 +1,116 @@
+"""Lists and lines compared: where they differ, how alike they are, and two edits made one."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import Literal
+
+Side = Literal["ours", "theirs"]
+"""Where both sides changed the same words: ``ours`` is the text of today, ``theirs`` undoes."""
+
+_DIFF_MAX = 4_000_000
+"""Lengths, multiplied, up to which two lists are compared; beyond it, all of it is rewritten."""
+
+_TOKEN = re.compile(r"\w+|\r?\n|[^\S\n]+|[^\w\s]")
+
+
+def differences(old: list[str], new: list[str]) -> list[tuple[int, int, int, int]]:
+    """Where two lists differ: from, to in the old and from, to in the new one."""
+    start, most = 0, min(len(old), len(new))
+    while start < most and old[start] == new[start]:
+        start += 1
+    end = 0
+    while end < most - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    a, b = old[start : len(old) - end], new[start : len(new) - end]
+    if not a and not b:
+        return []
+    if not a or not b or len(a) * len(b) > _DIFF_MAX:
+        return [(start, start + len(a), start, start + len(b))]
+    codes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    return [
+        (start + i1, start + i2, start + j1, start + j2)
+        for tag, i1, i2, j1, j2 in codes
+        if tag != "equal"
+    ]
+
+
+def merge_words(base: str, ours: str, theirs: str, side: Side) -> tuple[str, bool]:
+    """Two edits of one line made one, word by word; whether they clash. ``side`` wins then."""
+    old = _TOKEN.findall(base)
+    both = {
+        "ours": _edits(old, _TOKEN.findall(ours)),
+        "theirs": _edits(old, _TOKEN.findall(theirs)),
+    }
+    edits = sorted(
+        ((*edit, name) for name, found in both.items() for edit in found),
+        key=lambda edit: (edit[0], edit[1]),
+    )
+    parts: list[str] = []
+    clash, at, n = False, 0, 0
+    while n < len(edits):
+        start, end = edits[n][:2]
+        group = [edits[n]]
+        while n + 1 < len(edits) and _meet(group, edits[n + 1]):
+            n += 1
+            group.append(edits[n])
+            end = max(end, edits[n][1])
+        n += 1
+        parts += old[at:start]
+        mine = [edit for edit in group if edit[3] == side] or group
+        other = [edit for edit in group if edit not in mine]
+        if other and [edit[:3] for edit in mine] != [edit[:3] for edit in other]:
+            clash = True
+        for a, b, words, _ in mine:
+            parts += old[start:a] + words
+            start = b
+        parts += old[start:end]
+        at = end
+    parts += old[at:]
+    return "".join(parts), clash
+
+
+_Edit = tuple[int, int, list[str]]
+
+
+def _edits(old: list[str], new: list[str]) -> list[_Edit]:
+    """What turns one line into another. Words with only a space between them are one edit."""
+    found: list[_Edit] = []
+    for i1, i2, j1, j2 in differences(old, new):
+        words, begin = new[j1:j2], i1
+        if found and not "".join(old[found[-1][1] : i1]).strip():
+            begin, end, before = found.pop()
+            words = [*before, *old[end:i1], *words]
+        found.append((begin, i2, words))
+    return found
+
+
+def _meet(
+    group: Sequence[tuple[int, int, list[str], str]], edit: tuple[int, int, list[str], str]
+) -> bool:
+    """Whether an edit is of the same words as one of the other side; neighbours are not."""
+    start, end, _, side = edit
+    for a, b, _, other in group:
+        if other != side:
+            if a == b or start == end:
+                same_place = a == b and start == end and a == start
+                if same_place or (a < start == end < b) or (start < a == b < end):
+                    return True
+            elif max(a, start) < min(b, end):
+                return True
+    return False
+
+
+def words_of(text: str) -> Counter[str]:
+    """The words of a line; its signs, where it has none."""
+    words = Counter(re.findall(r"\w+", text))
+    return words or Counter(re.findall(r"\S", text))
+
+
+def likeness(one: Counter[str], other: Counter[str]) -> float:
+    """The part of their words that two lines share, from 0 to 1."""
+    total = one.total() + other.total()
+    return 2 * (one & other).total() / total if total else 0.0
