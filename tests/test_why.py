@@ -102,6 +102,62 @@ def test_a_person_s_edit_has_an_author_and_no_message(sarah: Agent) -> None:
     assert (origin.text, origin.commit.author, origin.message) == ("Likes dice.", "Tim", None)
 
 
+def test_what_an_undo_brought_back_is_its_author_s_and_the_undo_is_named(
+    make: Callable[..., Agent],
+) -> None:
+    agent = make(
+        [
+            call("core_memory_append", label="human", content="Likes tea."),
+            call("core_memory_append", label="human", content="Likes tea."),
+        ],
+        "Noted twice.",
+        call("memory_rethink", label="human", new_memory="Name: Tim\nLikes milk."),
+        "Noted.",
+        call("core_memory_append", label="human", content="Has a cat."),
+        "Noted.",
+    )
+    agent.chat("I like tea, tea!")
+    wrong = agent.chat("Milk, I said.")
+    agent.chat("I have a cat.")
+    first = agent.why("human")
+    undone = agent.undo(wrong)
+    found = agent.why("human")
+    assert [one.text for one in found] == ["Name: Tim", "Likes tea.", "Likes tea.", "Has a cat."]
+    assert [[undo.commit for undo in one.undos] for one in found] == [
+        [],
+        [undone.commit],
+        [undone.commit],
+        [],
+    ]
+    assert [one.message and one.message.content for one in found] == [
+        *(None, "I like tea, tea!", "I like tea, tea!", "I have a cat."),
+    ]
+    assert found[0].commit == first[0].commit
+    agent.undo(undone.commit)  # milk
+    again = agent.undo()  # no milk
+    [origin] = agent.why("human:8")
+    assert [undo.commit for undo in origin.undos] == [again.commit, undone.commit]
+    assert origin.message
+    assert origin.message.content == "I like tea, tea!"
+
+
+def test_a_note_and_a_person_s_line_come_back_as_they_were(sarah: Agent) -> None:
+    note = sarah.notes.add("Ada is a cat.")
+    sarah.blocks["human"] = "Name: Tim\nLikes dice."
+    made = sarah.log(limit=2)
+    (sarah.root / note.path).unlink()
+    text = (sarah.root / "core/human.md").read_text()
+    (sarah.root / "core/human.md").write_text(text.replace("Likes dice.\n", ""))
+    sarah.adopt()  # a person's commit has a change id, too
+    git(sarah, "commit", "--amend", "-m", "by hand")  # this one has none
+    undone = sarah.undo()
+    for what, commit in (("human:7", made[0]), (f"{note.path}:6", made[1])):
+        [origin] = sarah.why(what)
+        assert origin.commit
+        assert origin.commit.commit == commit.commit
+        assert [undo.commit for undo in origin.undos] == [undone.commit]
+
+
 def test_a_line_that_moves_keeps_its_author(make: Callable[..., Agent]) -> None:
     agent = make(call("core_memory_append", label="human", content="Be brief with him."), "Yes.")
     agent.chat("Be brief.")
@@ -284,6 +340,24 @@ def test_matched_lines() -> None:
     assert matched(["a", "a", "b"], ["b", "x", "a"]) == {0: 2, 2: 0}
     assert matched([], ["a"]) == {}
     assert matched(["a"], []) == {}
+
+
+def test_the_terminal_names_an_undo(shell: Shell) -> None:
+    shell.script(
+        tool("core_memory_append", label="human", content="Likes tea."),
+        *("Noted.", tool("memory_rethink", label="human", new_memory="Name: Tim"), "Gone."),
+    )
+    shell.run("chat", "sarah", "I like tea.")
+    shell.run("chat", "sarah", "Forget it.")
+    undone = shell.json("undo", "sarah", "--last")
+    name = f"{undone['commit'][:7]}"
+    out, _ = shell.run("why", "sarah", "human:7")
+    assert "because  “I like tea.”\nback     COMMIT  TIME  undo: " in plain(out)
+    assert f"back     {name}" in out
+    out, _ = shell.run("why", "sarah", "human")
+    assert f"core_memory_append ← “I like tea.”; back with {name}, undo: " in out
+    [found] = shell.json("why", "sarah", "human:7")
+    assert [undo["commit"] for undo in found["undos"]] == [undone["commit"]]
 
 
 def test_why_on_the_terminal(shell: Shell) -> None:

@@ -229,8 +229,8 @@ def _all_origins(origins: Sequence[Origin]) -> None:
         click.echo(
             f"{mark}  {_when(origin.commit)}  {click.style(name, fg='green')}  {origin.text}"
         )
-        after = origins[at + 1].commit if at + 1 < len(origins) else None
-        if at + 1 == len(origins) or after != origin.commit:
+        after = origins[at + 1] if at + 1 < len(origins) else None
+        if not after or (after.commit, after.undos) != (origin.commit, origin.undos):
             reason = _reason(origin)
             if reason:
                 click.echo(click.style(f"{'':>{wide}}  {reason}", dim=True))
@@ -243,7 +243,7 @@ def _one_origin(origin: Origin) -> None:
     if commit is None:
         click.echo("edited by hand, and not committed yet: the next turn does it")
     else:
-        print_cause(commit, origin.message, origin.around)
+        print_cause(commit, origin.message, origin.around, origin.undos)
     if origin.before:
         click.echo()
     for old in origin.before:
@@ -253,8 +253,10 @@ def _one_origin(origin: Origin) -> None:
             click.echo(click.style(f"         {reason}", dim=True))
 
 
-def print_cause(commit: Commit, message: Record | None, around: Sequence[Record]) -> None:
-    """A commit, the message that it came from, and what was said around that."""
+def print_cause(
+    commit: Commit, message: Record | None, around: Sequence[Record], undos: Sequence[Commit] = ()
+) -> None:
+    """A commit, the message that it came from, the undos since, and what was said around it."""
     from fsagent.history.why import said
 
     for line in _head(commit):
@@ -263,6 +265,8 @@ def print_cause(commit: Commit, message: Record | None, around: Sequence[Record]
         click.echo(f"because  {_quote(message.content)}")
     elif commit.message:
         click.echo(f"because  of the record {commit.message}, which recall holds no more")
+    for undo in undos:
+        click.echo(f"back     {_when(undo)}  {undo.subject}")
     if around:
         click.echo()
     for name, text in said(around):
@@ -273,7 +277,9 @@ def _reason(origin: Origin) -> str:
     """What led to a change, on one line."""
     said = _quote(origin.message.content) if origin.message else ""
     tool = origin.commit.tool if origin.commit else None
-    return " ← ".join(part for part in (tool, said) if part)
+    cause = " ← ".join(part for part in (tool, said) if part)
+    undos = [f"back with {undo.commit[:7]}, {undo.subject}" for undo in origin.undos[:1]]
+    return "; ".join(part for part in (cause, *undos) if part)
 
 
 def _author(origin: Origin) -> str:
@@ -312,6 +318,7 @@ def _origin_json(origin: Origin) -> dict[str, Any]:
         "message": record_json(origin.message) if origin.message else None,
         "around": [record_json(record) for record in origin.around],
         "before": [_origin_json(old) for old in origin.before],
+        "undos": [commit_json(undo) for undo in origin.undos],
     }
 
 

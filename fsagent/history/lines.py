@@ -10,12 +10,14 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fsagent.history.name import named
 from fsagent.layout import is_agents
+from fsagent.records import Commit
 from fsagent.repo import Repo, walk
-from fsagent.repo.walk import Version
+from fsagent.repo.walk import Entry, Version
 
 TRAIL = 20
 """Earlier wordings of a line that are looked for."""
@@ -35,18 +37,33 @@ NOBODY = ""
 
 @dataclass(frozen=True)
 class Step:
-    """A commit that gave a line this wording, in this file. ``NOBODY`` has not committed it yet."""
+    """A commit that gave a line this wording, in this file. ``NOBODY`` has not committed it yet.
+
+    ``undos`` are the commits that brought it back since, newest first.
+    """
 
     commit: str
     path: str
     text: str
+    undos: tuple[str, ...] = ()
 
 
 @dataclass
 class _Token:
-    """A line that is followed: where it began, and the steps found so far, newest first."""
+    """A line that is followed: the steps found so far, newest first, and the undos on the way."""
 
     steps: list[Step] = field(default_factory=list)
+    undos: list[str] = field(default_factory=list)
+
+    def begins(self, commit: str, path: str, text: str) -> None:
+        """Note that the line came to be here, as far as is known."""
+        self.steps.append(Step(commit, path, text, tuple(self.undos)))
+        self.undos.clear()
+
+    def began_before(self, *, by_undo: bool) -> None:
+        """Take that back: it came from elsewhere, or an undo brought it back."""
+        step = self.steps.pop()
+        self.undos += [*step.undos, *([step.commit] if by_undo else [])]
 
 
 def split(data: bytes) -> list[str]:
@@ -73,6 +90,9 @@ def trace(
 
 _Born = tuple[str, int, str, list[_Token]]
 """A line that begins somewhere: the commit, its number and words there, and what follows it."""
+
+_Source = tuple[str, str, bool]
+"""Where a line stood before: a revision, a file, and whether an undo brought it back from there."""
 
 _Places = dict[int, list[_Token]]
 """Lines of one version that are followed, by number; two lines may have been one."""
@@ -128,7 +148,7 @@ class _Tracer:
                 del pending[parent]
         for number, tokens in mine.items():
             for token in tokens:
-                token.steps.append(Step(version.commit, path, new[number]))
+                token.begins(version.commit, path, new[number])
             if self.deep and version.commit == NOBODY:
                 self._earlier(version, number, tokens, history, pending)
             elif self.deep:
@@ -163,43 +183,64 @@ class _Tracer:
             pending.setdefault(parent, {}).setdefault(best, []).extend(tokens)
 
     def _elsewhere(self, path: str, born: list[_Born], depth: int) -> list[_Born]:
-        """Go on in another file with lines that a commit took from there; the others."""
+        """Go on with lines that came from another file, or that an undo brought back; the others.
+
+        What an undo brought back stood in this file until the change that was taken back.
+        """
         left = [one for one in born if one[0] == NOBODY]
         born = [one for one in born if one[0] != NOBODY]
         if depth > TRAIL:
             return left + born
         entries = walk.entries(self.repo, list(dict.fromkeys(commit for commit, *_ in born)))
-        going: dict[tuple[str, str], _Places] = {}
+        sources = {oid: self._sources(path, entry) for oid, entry in entries.items()}
+        going: dict[_Source, _Places] = {}
         new: list[_Born] = []
-        known: dict[tuple[str, str], tuple[list[str], Counter[str], bool]] = {}
         for commit, number, text, tokens in born:
-            for change in entries[commit].changes:
-                if change.path == path or not change.old or not _is_text(change.path):
-                    continue
-                here = known.get((commit, change.path))
-                if here is None:
-                    old = split(self.repo.read(change.old))
-                    kept = split(self.repo.read(change.new)) if change.new else []
-                    here = old, Counter(old) - Counter(kept), not change.new
-                    known[commit, change.path] = here
-                old, gone, whole = here
-                if gone[text] > 0 and (whole or any(map(str.isalnum, text))):
+            for source, old, gone in sources[commit]:
+                if gone[text] > 0:
                     place = _nth(old, text, gone[text])
                     gone[text] -= 1
-                    here_too = going.setdefault((f"{commit}^", change.path), {})
-                    here_too.setdefault(place, []).extend(tokens)
+                    going.setdefault(source, {}).setdefault(place, []).extend(tokens)
                     break
             else:
                 new.append((commit, number, text, tokens))
         left += self._in_blocks(path, new, going)
-        for (rev, other), places in going.items():
-            for token in itertools.chain(*places.values()):  # it did not begin here
-                token.steps.pop()
+        for (rev, other, by_undo), places in going.items():
+            for token in itertools.chain(*places.values()):
+                token.began_before(by_undo=by_undo)
             self.follow(other, rev, places, depth=depth + 1)
         return left
 
+    def _sources(self, path: str, entry: Entry) -> list[tuple[_Source, list[str], Counter[str]]]:
+        """Where the lines that a commit put into a file may come from: there, these have gone."""
+        changes = [(entry, change) for change in entry.changes if change.path != path]
+        for one in self._undone(entry.commit):
+            changes = [(one, change) for change in one.changes if change.path == path] + changes
+        found = []
+        for by, change in changes:
+            here = change.path == path
+            if not change.old or not (here or _is_text(change.path)):
+                continue
+            old = split(self.repo.read(change.old))
+            gone = Counter(old) - Counter(split(self.repo.read(change.new)) if change.new else [])
+            if change.new and not here:  # an empty line is in every file
+                gone = Counter({t: n for t, n in gone.items() if any(map(str.isalnum, t))})
+            found.append(((f"{by.commit.commit}^", change.path, here), old, gone))
+        return found
+
+    def _undone(self, commit: Commit) -> Iterable[Entry]:
+        """What a commit took back, if it is an undo; oldest first."""
+        if not commit.undoes:
+            return ()
+        if len(commit.undoes) == len(commit.commit):  # a person's commit
+            found = self.repo.resolve(commit.undoes)
+            undone = [found] if found else []
+        else:
+            undone = named(self.repo, commit.undoes, commit.commit)
+        return walk.entries(self.repo, undone).values()
+
     def _in_blocks(
-        self, path: str, born: list[_Born], going: dict[tuple[str, str], _Places]
+        self, path: str, born: list[_Born], going: dict[_Source, _Places]
     ) -> list[_Born]:
         """Find lines that stood in another block shortly before; the others.
 
@@ -216,7 +257,7 @@ class _Tracer:
                 other = next((p for p, b in files.items() if p != path and text in lines[b]), None)
                 if other:
                     place = lines[files[other]].index(text)
-                    going.setdefault((rev, other), {}).setdefault(place, []).extend(tokens)
+                    going.setdefault((rev, other, False), {}).setdefault(place, []).extend(tokens)
                     break
             else:
                 left.append((commit, number, text, tokens))

@@ -11,6 +11,7 @@ from fsagent.formats import one_line
 from fsagent.repo import walk
 
 if TYPE_CHECKING:
+    from fsagent.repo import Repo
     from fsagent.store import Store
 
 _ID = re.compile(r"[0-9a-z]{6,40}")
@@ -47,23 +48,22 @@ def commits_of(store: Store, text: str) -> list[str]:
         if made:
             return [made]
         raise StoreError(f"{store.config.name} was not there yet on {text.strip()}.")
-    found_so = named(store, text)
-    if found_so:
-        return found_so
+    made_so = named(store.repo, text, rev)
+    if made_so:
+        return made_so
     raise StoreError(
         f"There is no commit, change, turn or date {one_line(text)!r}. "
         f"See: fsagent log {store.root}"
     )
 
 
-def named(store: Store, ident: str) -> list[str]:
-    """The commits of a change or a turn by its id, oldest first; none where there is no such."""
-    if store.rev is None or not _ID.fullmatch(ident):
+def named(repo: Repo, ident: str, rev: str) -> list[str]:
+    """The commits of a change or a turn up to ``rev``, oldest first; none if there is no such."""
+    if not _ID.fullmatch(ident):
         return []
-    ways = (ident, store.rev)
     keys, near = ("Change", "Turn"), born(ident)
-    found = walk.with_trailer(store.repo, keys, *ways, near) if near else []
-    return (found or walk.with_trailer(store.repo, keys, *ways))[::-1]
+    found = walk.with_trailer(repo, keys, ident, rev, near) if near else []
+    return (found or walk.with_trailer(repo, keys, ident, rev))[::-1]
 
 
 def pair_of(store: Store, revisions: str) -> list[str]:

@@ -113,7 +113,7 @@ def find(store: Store, what: str | None = None) -> Target:
                 f"see fsagent log {store.root}"
             )
         return _single(store, walk.entries(repo, [commit])[commit])
-    found = list(walk.entries(repo, named(store, what)[::-1]).values())
+    found = list(walk.entries(repo, named(repo, what, store.rev or "HEAD")[::-1]).values())
     if not found:
         raise StoreError(
             f"{what!r} is no commit, change or turn of {store.root.name}: "

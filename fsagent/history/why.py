@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -28,7 +28,8 @@ class Origin:
     """Where a line comes from.
 
     ``line`` is its number as an editor shows it, 1 the first; that of an earlier wording is 0.
-    ``commit`` is None for a hand edit that is not committed yet. ``message`` is the record of what
+    ``commit`` is None for a hand edit that is not committed yet; ``undos`` are the commits that
+    brought the line back since, newest first. ``message`` is the record of what
     was said that caused it, None for a person's own edit; ``around`` are the records of that turn
     and the one before it, in order. ``before`` are earlier wordings, newest first.
     """
@@ -40,6 +41,7 @@ class Origin:
     message: Record | None = None
     around: tuple[Record, ...] = ()
     before: tuple[Origin, ...] = ()
+    undos: tuple[Commit, ...] = ()
 
 
 def why(store: Store, what: str, line: int | None = None) -> list[Origin]:
@@ -126,32 +128,40 @@ def _origins(
         steps = trace(repo, path, store.rev, data, numbers, deep=deep)
     known = walk.commits(
         repo,
-        list(dict.fromkeys(s.commit for found in steps.values() for s in found if s.commit)),
+        list(
+            dict.fromkeys(
+                oid
+                for found in steps.values()
+                for step in found
+                for oid in (step.commit, *step.undos)
+                if oid
+            )
+        ),
     )
     recall = Recall(store)
 
     def origin(step: Step, line: int, text: str, before: tuple[Origin, ...] = ()) -> Origin:
-        commit = known[step.commit] if step.commit != NOBODY else None
+        commit = known.get(step.commit)
         record = _parsed(text.encode()) if path.startswith("recall/") and line else None
+        where, message, around = step.path, None, []
         if record:
-            turn = recall.turn(record.turn, record.id, record.ts)
-            message = next((one for one in turn if one.role == "user"), None)
-            return Origin(path, line, record.content, commit, message, tuple(turn), before)
-        if commit is None or not commit.message:
-            return Origin(step.path, line, text, commit, None, (), before)
-        around = recall.turn(commit.turn or "", commit.message, commit.ts)
-        message = next((one for one in around if one.id == commit.message), None)
-        return Origin(step.path, line, text, commit, message, tuple(around), before)
+            around = recall.turn(record.turn, record.id, record.ts)
+            message = next((one for one in around if one.role == "user"), None)
+            where, text = path, record.content
+        elif commit and commit.message:
+            around = recall.turn(commit.turn or "", commit.message, commit.ts)
+            message = next((one for one in around if one.id == commit.message), None)
+        undos = tuple(known[oid] for oid in step.undos)
+        return Origin(where, line, text, commit, message, tuple(around), before, undos)
 
     made = []
     for number in numbers:
         first, *rest = steps.get(number) or [Step(NOBODY, path, "")]
         before = tuple(origin(step, 0, step.text) for step in rest)
-        made.append(origin(first, number + 1, texts[number].rstrip("\r"), before))
-    return [
-        Origin(path, one.line, one.text, one.commit, one.message, one.around, one.before)
-        for one in made
-    ]
+        made.append(
+            origin(replace(first, path=path), number + 1, texts[number].rstrip("\r"), before)
+        )
+    return made
 
 
 class Recall:
