@@ -40,6 +40,8 @@ class Change:
         self.subject = subject
         self.id = store.clock.id()
         self.writes: dict[str, bytes | None] = {}
+        self.modes: dict[str, int] = {}
+        """Git's modes of files that are not there yet, where they are not the usual one."""
         self.seen: dict[str, bytes | None] = {}
         self._labels: dict[str, str] = {}
         self.included: list[str] = []

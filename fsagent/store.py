@@ -294,7 +294,7 @@ class Store:
             if path in change.seen and not state.holds(change.seen[path]):
                 raise StoreError(f"{path} was edited in this very moment: read it again.")
             self._inside(path)
-            puts[path] = Put.write(data, state.work)
+            puts[path] = Put.write(data, state.work, change.modes.get(path, 0o100644))
         puts |= {path: states[path].put() for path in change.included}
         text = format_message(change.subject, change.trailers)
         seen = {path: state.head for path, state in states.items()}

@@ -273,6 +273,20 @@ def test_notes_come_and_go(sarah: Agent) -> None:
         sarah.undo(edited)
 
 
+def test_a_file_comes_back_with_its_mode(sarah: Agent) -> None:
+    script_of = sarah.root / "files/run.sh"
+    script_of.parent.mkdir(exist_ok=True)
+    script_of.write_text("echo hello\n")
+    script_of.chmod(0o755)
+    sarah.adopt()
+    script_of.unlink()
+    sarah.adopt()
+    sarah.undo()
+    assert script_of.stat().st_mode & 0o111
+    assert git(sarah, "ls-tree", "HEAD", "files/run.sh").startswith("100755 ")
+    assert git(sarah, "status", "--porcelain") == ""
+
+
 def test_a_turn_is_one(sarah: Agent) -> None:
     script(
         sarah,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fsagent.change import Adopted
@@ -261,6 +261,7 @@ def undo(
             adopted = store.adopt(files)
             change.seen.update({path: work.today[path] for path in files})
             change.writes.update(files)
+            change.modes.update(work.modes(files))
             lines = [line for path in files for line in _diff(work.today[path], files[path])]
             verb = "redid" if subject.startswith("redo: ") else "undid"
             told = f"{person.name} {verb} {_bare(target.subject)!r}:\n{shortened(lines)}"
@@ -341,8 +342,6 @@ class _Undoing:
     clashes: list[Sides] = field(default_factory=list)
     again: dict[str, list[bytes | None]] = field(default_factory=dict)
     """What each step of a turn has made of a file so far."""
-    ways: dict[str, _Way] = field(default_factory=dict)
-    asked: dict[str, Merged | str] = field(default_factory=dict)
 
     def files(self, resolve: Resolve | None) -> dict[str, bytes | None]:
         """The files that change, with what they will hold (None: they go)."""
@@ -361,6 +360,20 @@ class _Undoing:
         if "agent.yaml" in changed and changed["agent.yaml"] is None:
             raise StoreError("An agent without agent.yaml is none: this cannot be undone.")
         return changed
+
+    def modes(self, files: Iterable[str]) -> dict[str, int]:
+        """The modes that files which come back had."""
+        found = {}
+        for path in files:
+            gone = [
+                one
+                for one in self.target.commits
+                if any(change.path == path and change.old for change in one.changes)
+            ]
+            if gone and self.today[path] is None:
+                before = f"{gone[-1].commit.commit}^"
+                found[path] = self.store.repo.files(before, [path])[path].mode
+        return found
 
     def _take(self, one: Entry, change: TreeChange, resolve: Resolve | None) -> None:
         path = change.path

@@ -41,12 +41,15 @@ class Put:
     stat: os.stat_result | None = None
 
     @classmethod
-    def write(cls, data: bytes | None, was: Blob | None) -> Put:
-        """Put ``data`` (None: no file) in the place of ``was``, whose mode stays."""
+    def write(cls, data: bytes | None, was: Blob | None, mode: int = 0o100644) -> Put:
+        """Put ``data`` (None: no file) in the place of ``was``, whose mode stays.
+
+        Where there was no file, ``mode`` is that of the new one.
+        """
         if data is None:
             return cls("write", None, None, None, was)
         made = encode(b"blob", data)
-        return cls("write", Blob(made.oid.hex(), was.mode if was else 0o100644), made, data, was)
+        return cls("write", Blob(made.oid.hex(), was.mode if was else mode), made, data, was)
 
     @classmethod
     def aside(cls, data: bytes, mode: int) -> Put:

@@ -168,7 +168,7 @@ class Recovery:
                 made[path] = Put("take", put.blob, None, None, put.was, state.stat)
             elif put.how == "write" and state.work == put.was:
                 data = self.pipeline.objects.read(put.blob.oid) if put.blob else None
-                made[path] = Put.write(data, put.was)
+                made[path] = Put.write(data, put.was, put.blob.mode if put.blob else 0)
             else:  # edited since, by a person: theirs stays in the work tree
                 made[path] = Put("take", put.blob)
         person = Person(*facts["author"])

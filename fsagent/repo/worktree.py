@@ -50,7 +50,8 @@ class Laid:
             if put.data is not None:
                 spare = self._spare[path]
                 old = plain_file(f"{self.root}/{path}")
-                mode = kinds.S_IMODE(old.st_mode) if old else 0o666
+                new = 0o777 if put.blob and put.blob.mode & 0o111 else 0o666
+                mode = kinds.S_IMODE(old.st_mode) if old else new
                 self._stats[path] = disk.write(spare, [put.data], mode, settle=settle)
                 if old and kinds.S_IMODE(self._stats[path].st_mode) != mode:
                     os.chmod(spare, mode)  # what the umask took away
