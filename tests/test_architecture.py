@@ -103,6 +103,7 @@ def test_every_file_can_be_read_in_one_sitting() -> None:
 
 HEAVY = [
     "openai", "git", "whoosh", "tantivy", "tiktoken", "yaml", "numpy", "pydantic", "httpx2", "rank_bm25",
+    "fsagent.history",
 ]  # fmt: skip
 
 

@@ -88,16 +88,21 @@ def _log_turns(
         click.echo_via_pager(f"{_turn_line(one)}\n" for one in found)
 
 
+def commit_line(commit: Commit, what: str | None = None) -> str:
+    """A commit on one line, as ``log`` prints it; ``what`` instead of its subject."""
+    name = click.style(f"{_cut(commit.author, 16):<16}", fg="green")
+    return f"{_when(commit)}  {name} {what or commit.subject}"
+
+
 def _turn_line(one: Happening) -> str:
     """A turn, or a commit that is no turn's, on one line."""
     commit = one.commits[0]
-    name = click.style(f"{_cut(commit.author, 16):<16}", fg="green")
     if not one.turn:
-        return f"{_when(commit)}  {name} {commit.subject}"
+        return commit_line(commit)
     tools = ", ".join(tool + (f" ×{n}" if n > 1 else "") for tool, n in one.tools.items())
     what = f"  {click.style(tools, fg='cyan')}" if tools else ""
     said = f"“{_cut(one.said, 72)}”" if one.said else f"turn {one.turn}"
-    return f"{_when(commit)}  {name} {said}{what}"
+    return commit_line(commit, f"{said}{what}")
 
 
 @click.command()

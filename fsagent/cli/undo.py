@@ -38,6 +38,7 @@ def undo(
     is written and both sides are shown.
     """
     from fsagent.agent import Agent
+    from fsagent.cli.history import commit_line
     from fsagent.cli.output import commit_json
 
     if what and last:
@@ -56,9 +57,7 @@ def undo(
         print_json([commit_json(one.commit) for one in found])
         return
     for one in found:
-        commit = one.commit
-        name = click.style(commit.commit[:7], fg="yellow")
-        click.echo(f"{name}  {commit.ts[:10]}  {commit.author:<16.16} {commit.subject}")
+        click.echo(commit_line(one.commit))
     if found:
         note_to_person(f"To take one back: fsagent undo {shlex.quote(str(directory))} COMMIT")
     else:
