@@ -3,26 +3,32 @@
     python docs/make.py               cli.md and tools.md; a test fails when they are not up to date
     python docs/make.py transcript    transcript.md: six turns with the embedded model, as they come
     python docs/make.py picture       picture.svg: a session on a terminal, with the embedded model
+    python docs/make.py tutorial      tutorial.svg: four commands of tutorial.md on a terminal
 
-The last two need the weights (fsagent model pull) and are written as they come out, right or wrong.
+Transcript and picture need the weights (fsagent model pull) and are written as they come out, right
+or wrong.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import pty
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 from fsagent.cli import cli
 from fsagent.environment import Environment
 from fsagent.tools.memory import OFF_BY_DEFAULT, STANDARD
+from session import Session, blocks, program
 
 DOCS = Path(__file__).parent
+WIDTH = 96
 MADE = "<!-- Made by docs/make.py: change the program, not this page. -->"
 
 
@@ -130,13 +136,44 @@ def transcript() -> str:
         return "\n\n".join(parts) + "\n"
 
 
-def picture() -> str:
-    """A session on a pseudo-terminal, as an SVG (drawn by rich)."""
+def on_terminal(folder: Path, command: str) -> str:
+    """What a command prints on a terminal, colours included."""
+    screen = bytearray()
+
+    def read(fd: int) -> bytes:
+        data = os.read(fd, 65536)
+        screen.extend(data)
+        return data
+
+    home = os.getcwd()
+    os.chdir(folder)
+    os.environ |= {
+        "PAGER": "cat",
+        "GIT_PAGER": "cat",
+        "COLUMNS": str(WIDTH),
+        "TERM": "xterm-256color",
+    }
+    pty.spawn(["bash", "-c", command], read)
+    os.chdir(home)
+    return screen.decode().replace("\r\n", "\n").replace("\x1b[m", "\x1b[0m").rstrip()
+
+
+def drawn(session: Iterable[tuple[str, str]]) -> str:
+    """Commands and what they printed, as an SVG (drawn by rich)."""
     from rich.console import Console
     from rich.text import Text
 
-    folder = Path(tempfile.mkdtemp())
-    session = (
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    for command, screen in session:
+        console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
+        if screen:
+            console.print(Text.from_ansi(screen))
+    return console.export_svg(title="fsagent")
+
+
+def picture() -> str:
+    """A session with the embedded model."""
+    commands = (
         'fsagent init sarah --human "Name: Tim"',
         'fsagent chat sarah --model local "I live in Utrecht."',
         'fsagent chat sarah --model local "I have moved to Ghent."',
@@ -144,31 +181,28 @@ def picture() -> str:
         "fsagent log sarah",
         "git -C sarah diff -U0 HEAD~4 -- core",
     )
-    console = Console(record=True, width=96, file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115
-    for command in session:
-        console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
-        screen = bytearray()
+    with tempfile.TemporaryDirectory() as name:
+        return drawn([(command, on_terminal(Path(name), command)) for command in commands])
 
-        def read(fd: int, screen: bytearray = screen) -> bytes:
-            data = os.read(fd, 65536)
-            screen.extend(data)
-            return data
 
-        home = os.getcwd()
-        os.chdir(folder)
-        os.environ |= {
-            "PAGER": "cat",
-            "GIT_PAGER": "cat",
-            "COLUMNS": "96",
-            "TERM": "xterm-256color",
-        }
-        pty.spawn(["bash", "-c", command], read)
-        os.chdir(home)
-        text = screen.decode().replace("\r\n", "\n").replace("\x1b[m", "\x1b[0m").rstrip()
-        if text:
-            console.print(Text.from_ansi(text))
-    shutil.rmtree(folder)
-    return console.export_svg(title="fsagent")
+def tutorial() -> str:
+    """Every command of the tutorial is run; its four are drawn."""
+    shown = ("fsagent why sarah veg", "fsagent undo", "fsagent bisect", "fsagent chat sarah --at")
+    screens = []
+    typed = Session()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        program(folder / "bin")
+        os.environ["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
+        for block in blocks(DOCS / "tutorial.md"):
+            os.environ |= block.settings(folder)
+            for command, printed in typed.steps(block.text):
+                screen = on_terminal(folder, command)
+                if not typed.same(re.sub(r"\x1b\[[\d;]*m", "", screen), printed):
+                    sys.exit(f"$ {command}\n{screen}\nbut tutorial.md shows\n{printed}")
+                if command.startswith(shown):
+                    screens.append((command, screen))
+    return drawn(screens)
 
 
 PAGES = {"cli.md": commands, "tools.md": tools}
@@ -181,6 +215,9 @@ if __name__ == "__main__":
         case ["picture"]:
             as_tim()
             (DOCS / "picture.svg").write_text(picture())
+        case ["tutorial"]:
+            as_tim()
+            (DOCS / "tutorial.svg").write_text(tutorial())
         case _:
             for name, make in PAGES.items():
                 (DOCS / name).write_text(make())

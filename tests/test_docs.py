@@ -1,8 +1,7 @@
 """Docs run: every block of README and docs/ is executed, or read by the code that reads its kind.
 
-``console`` blocks run as a session in bash. A comment ``<!-- script: […] -->`` before one says what
-the scripted model will say. In what they print, ``…`` stands for any text; commit ids, times and
-ratios differ from run to run and are compared as such. ``make`` is asked what it would do.
+``console`` blocks run as a session in bash; how, says docs/session.py. ``make`` is asked what it
+would do.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ import json
 import os
 import re
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fsagent import Agent
 from fsagent.config import parse_config
 from fsagent.formats import parse_page, parse_record
+from session import Session, blocks, program
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -26,15 +24,7 @@ PAGES = [
     ROOT / "agents_example/README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-BLOCK = re.compile(
-    r"(?:<!-- script: (?P<script>.*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
-)
 KINDS = {"console", "python", "yaml", "markdown", "jsonl", "text"}
-
-
-def blocks(page: Path) -> Iterator[tuple[str, str, str | None]]:
-    for found in BLOCK.finditer(page.read_text()):
-        yield found["kind"], found["text"], found["script"]
 
 
 @pytest.fixture
@@ -45,9 +35,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("Makefile", "agents_example", "pyproject.toml", "docs"):
         (world / name).symlink_to(ROOT / name)
     bin_ = tmp_path / "bin"
-    bin_.mkdir()
-    (bin_ / "fsagent").write_text(f'#!/bin/sh\nexec {sys.executable} -m fsagent "$@"\n')
-    (bin_ / "fsagent").chmod(0o755)
+    program(bin_)
     monkeypatch.setenv("PATH", f"{bin_}:{os.environ['PATH']}")
     monkeypatch.chdir(world)
     return world
@@ -63,26 +51,14 @@ def run(command: str) -> str:
     return done.stdout
 
 
-def same(printed: str, shown: str) -> bool:
-    """Whether a command printed what the page shows."""
-
-    def plain(text: str) -> str:
-        text = re.sub(r"\b[0-9a-f]{7}\b", "COMMIT", text)
-        text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME", text)
-        text = re.sub(r" +\d+\.\d\d x", " RATIO", text)
-        return "\n".join(line.rstrip() for line in text.strip().splitlines())
-
-    pattern = re.escape(plain(shown)).replace("…", r"[\s\S]*")
-    return re.fullmatch(pattern, plain(printed)) is not None
-
-
-def session(text: str) -> None:
+def session(text: str, session: Session | None = None) -> None:
     """Run each ``$`` line, and compare what it prints with the lines that follow it."""
-    for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
-        command, _, shown = part.partition("\n")
+    session = session or Session()
+    for command, shown in session.steps(text):
         printed = run(command)
         if not command.startswith("make "):
-            assert same(printed, shown), f"$ {command}\n{printed}\nbut the page shows\n{shown}"
+            shows = f"$ {command}\n{printed}\nbut the page shows\n{shown}"
+            assert session.same(printed, shown), shows
 
 
 @pytest.mark.parametrize(
@@ -90,14 +66,14 @@ def session(text: str) -> None:
 )
 def test_every_block(page: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python: dict[str, object] = {}
-    for kind, text, script in blocks(page):
+    typed = Session()
+    for block in blocks(page):
+        kind, text = block.kind, block.text
         assert kind in KINDS, f"{page.name} has a block of kind {kind!r}, which no test reads"
-        if script:
-            (world / "script.json").write_text(script)
-            (world / "script.json.at").unlink(missing_ok=True)
-            monkeypatch.setenv("FSAGENT_MODEL", f"scripted:{world / 'script.json'}")
+        for name, value in block.settings(world).items():
+            monkeypatch.setenv(name, value)
         if kind == "console":
-            session(text)
+            session(text, typed)
         elif kind == "python":
             source = str(page.relative_to(ROOT))
             exec(compile(text, source, "exec", dont_inherit=True), python)
@@ -109,9 +85,9 @@ def test_every_block(page: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -
             assert not found.problem
         elif kind == "jsonl":
             assert all(parse_record(line).id for line in text.splitlines())
-    for value in python.values():
-        if isinstance(value, Agent):
-            value.close()
+    for made in python.values():
+        if isinstance(made, Agent):
+            made.close()
 
 
 @pytest.mark.parametrize(
@@ -123,11 +99,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_pages_made_from_the_program_are_what_it_says() -> None:
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        import make
-    finally:
-        sys.path.pop(0)
+    import make
+
     for name, made in make.PAGES.items():
         assert (ROOT / "docs" / name).read_text() == made(), f"python docs/make.py writes {name}"
 
@@ -138,6 +111,9 @@ def test_this_test_can_fail(world: Path) -> None:
     with pytest.raises(AssertionError, match="make -n nowhere"):
         session("$ make nowhere\n")
     session("$ echo one 1234abc\none 7654fed\n$ echo a; echo b\na\n…\n")
+    with pytest.raises(AssertionError, match="but the page shows"):
+        session("$ echo one 1234abc\none 7654fed\n$ echo 7654fed\nnot 1234abc\n")
+    session("$ echo one 1234abc\none 7654fed\n$ test 7654fed = 1234abc\n")
 
 
 @pytest.mark.parametrize("name", ["personal-assistant", "research-assistant", "customer-success"])

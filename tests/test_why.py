@@ -13,7 +13,7 @@ from fsagent import Agent, call
 from fsagent.errors import StoreError
 from fsagent.history.lines import matched
 
-from conftest import git, script
+from conftest import FixedClock, git, script
 from test_cli import Shell, plain, shell, tool
 
 __all__ = ["shell"]
@@ -44,6 +44,22 @@ def test_a_line_names_its_commit_its_call_and_what_was_said(make: Callable[..., 
     assert first.commit
     assert (first.line, first.text, first.commit.author) == (6, "Name: Tim", "Tim")
     assert first.message is None
+
+
+def test_what_was_said_before_midnight_is_around_it(make: Callable[..., Agent]) -> None:
+    clock = FixedClock()
+    agent = make(
+        "Do you like tea?",
+        [call("core_memory_append", label="human", content="Likes tea.")],
+        "Noted.",
+        clock=clock,
+    )
+    agent.chat("Ask me something.")
+    clock.move(hours=15)
+    agent.chat("Yes.")
+    assert len(agent.store.segments()) == 2
+    [origin] = agent.why("human:7")
+    assert [record.content for record in origin.around][:2] == ["Do you like tea?", "Yes."]
 
 
 def test_a_line_is_named_in_many_ways(make: Callable[..., Agent]) -> None:

@@ -194,13 +194,12 @@ class Recall:
                 continue
             turn = turn or records[index].turn
             if at + 1 < len(order):  # a turn may go on in the next segment
-                after = self._next(path)
+                after = self._beside(path, 1)
                 records += self._parse(after) if after else []
             same = [n for n, one in enumerate(records) if one.turn == turn and turn]
             first, last = (min(same), max(same)) if same else (index, index)
             inside = [one for one in records[first : last + 1] if one.turn == turn or not turn]
-            before = [one for one in records[:first] if one.content and one.role != "tool"][-1:]
-            return [*before, *inside]
+            return [*(_spoken(records[:first]) or self._last_before(path)), *inside]
         return []
 
     def _near(self, ts: str) -> list[str]:
@@ -215,9 +214,15 @@ class Recall:
         known = set(near)
         return near[::-1] + [path for path in reversed(self._segments) if path not in known]
 
-    def _next(self, path: str) -> str | None:
-        at = (self._segments or []).index(path) + 1
-        return self._segments[at] if self._segments and at < len(self._segments) else None
+    def _last_before(self, path: str) -> list[Record]:
+        """What was said last before a segment, which may begin with a new day."""
+        earlier = self._beside(path, -1)
+        return _spoken(self._parse(earlier)) if earlier else []
+
+    def _beside(self, path: str, step: int) -> str | None:
+        segments = self._segments or []
+        at = segments.index(path) + step
+        return segments[at] if 0 <= at < len(segments) else None
 
     def _read(self, path: str) -> bytes:
         if path not in self._data:
@@ -226,6 +231,11 @@ class Recall:
 
     def _parse(self, path: str) -> list[Record]:
         return [one for line in self._read(path).split(b"\n") if (one := _parsed(line))]
+
+
+def _spoken(records: Sequence[Record]) -> list[Record]:
+    """The last of them that somebody said, if there is one."""
+    return [one for one in records if one.content and one.role != "tool"][-1:]
 
 
 def _parsed(line: bytes) -> Record | None:
