@@ -24,6 +24,7 @@ from typing import Any
 
 from child import blob, line
 from fsagent import Agent
+from fsagent.locks import held
 from fsagent.store import Store
 
 CHILD = Path(__file__).with_name("child.py")
@@ -49,22 +50,26 @@ def git(root: Path, *args: str, check: bool = True, stdin: bytes = b"") -> bytes
 class Child:
     """A process that runs a job."""
 
-    def __init__(self, children: Children, pid: int) -> None:
-        self.children, self.pid = children, pid
+    def __init__(self, children: Children, pid: int, root: Path) -> None:
+        self.children, self.pid, self.root = children, pid, root
 
     def kill(self, group: bool = True) -> None:
-        """Kill it without warning, and with ``group`` every git that it runs."""
+        """Kill it without warning, and with ``group`` every git that only reads for it."""
         with suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        """How it ended: an exit status, or minus the signal; no process of its group is left."""
+        """How it ended: an exit status, or minus the signal; nothing that it ran is left.
+
+        A git may live on for milliseconds. One that writes keeps the lock until then.
+        """
         status: int = self.children.ask(wait=self.pid)["status"]
-        while True:  # a git that it ran may live on for milliseconds
+        while True:
             try:
                 os.killpg(self.pid, 0)
             except ProcessLookupError:
-                return status
+                if not status or not held(self.root / ".git/fsagent/write.lock"):
+                    return status
             time.sleep(0.001)
 
 
@@ -98,7 +103,7 @@ class Children:
 
     def start(self, do: str, root: Path, acks: Path, **job: Any) -> Child:
         """Begin a job."""
-        return Child(self, self.ask(do=do, root=root, acks=acks, **job)["pid"])
+        return Child(self, self.ask(do=do, root=root, acks=acks, **job)["pid"], root)
 
     def run(self, do: str, root: Path, acks: Path, **job: Any) -> int:
         """Do a job to its end."""

@@ -40,9 +40,7 @@ def random_kills(
             while not scene.said().all("ready"):
                 time.sleep(0.001)
             time.sleep(dice.uniform(0, 0.1))
-            # A git that is killed in the slow way leaves a lock that nobody can tell from a
-            # stranger's; it stays and is named. So there the program is killed, and git ends.
-            child.kill(group=not slow_way and dice.random() < 0.5)
+            child.kill(group=dice.random() < 0.5)
             assert child.wait() == -9
             scene.judge(report, f"kill {trial}")
 
