@@ -492,6 +492,11 @@ def refused(error: OSError, root: str) -> StoreError:
             f"{what} is not on the file system of {root}/.git, so no file can be exchanged in one "
             "step. Nothing was changed; keep the work tree and .git on one file system."
         )
+    if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR):
+        return StoreError(
+            f"{what} is in the way: a file stands where a folder is needed, or a folder with other "
+            "files where a file is. Nothing was changed; move it away, and try again."
+        )
     return StoreError(
         f"{what} cannot be written: {error.strerror or error}. Nothing was changed; make room or "
         "mend the permissions, and try again."

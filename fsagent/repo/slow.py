@@ -198,7 +198,9 @@ class Slow:
         mine = {"GIT_INDEX_FILE": work}
         here = [path for path in puts if plain_file(f"{self.root}/{path}")]
         known = self._listed("ls-files", "-s", "-z", "--", *puts)
-        gone = [path for path in puts if path not in here and path in known]
+        # Where a folder is now, what git puts into it takes the file's place.
+        stood = [path for path in puts if path not in here and path in known]
+        gone = [path for path in stood if not os.path.isdir(f"{self.root}/{path}")]
         if here:
             self._git("add", "-f", "--sparse", "--", *here, more=mine)
         self._git(

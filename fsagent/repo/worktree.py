@@ -57,14 +57,23 @@ class Laid:
                     os.chmod(spare, mode)  # what the umask took away
 
     def put(self) -> None:
-        """Let each new file and the one that stands in its place change places."""
-        for path, put in self._puts.items():
+        """Let each new file and the one that stands in its place change places.
+
+        What goes, goes first: where the last file of a folder stood, one may come in its place.
+
+        Raises:
+            OSError: a folder that is not empty stands where a file is to be.
+        """
+        for path, put in sorted(self._puts.items(), key=lambda one: one[1].data is not None):
             target, spare = f"{self.root}/{path}", self._spare[path]
             self._begun.append(path)
             if put.data is None:
                 with contextlib.suppress(FileNotFoundError):
                     disk.rename(target, f"{spare}.was")
-            elif os.path.lexists(target):
+                continue
+            if os.path.isdir(target) and not os.path.islink(target):
+                _remove_empty(target)
+            if os.path.lexists(target):
                 exchange(spare, target)
             else:
                 disk.mkdir(os.path.dirname(target))
@@ -182,6 +191,12 @@ def forget(private: str, place: str) -> None:
     with contextlib.suppress(OSError):  # there is more in the folder
         while (place := os.path.dirname(place)) != private:
             os.rmdir(place)
+
+
+def _remove_empty(folder: str) -> None:
+    """Remove a folder that holds no file, with the folders in it."""
+    for where, _, _ in os.walk(folder, topdown=False):
+        os.rmdir(where)
 
 
 def _holds(put: Put, data: bytes | None) -> bool:

@@ -1,0 +1,67 @@
+"""Undo and the files themselves: folders in their place, and large ones."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from fsagent import Agent
+from fsagent.errors import StoreError
+
+from conftest import git
+
+
+def put(agent: Agent, path: str, data: bytes) -> None:
+    """What a person saves."""
+    target = agent.root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+
+
+def files(agent: Agent) -> list[str]:
+    return git(agent, "ls-files", "-co", "files").splitlines()
+
+
+@pytest.mark.parametrize("way", ["fast", "slow"])
+def test_a_file_that_became_a_folder_comes_back_and_goes_again(sarah: Agent, way: str) -> None:
+    put(sarah, "files/x", b"a file\n")
+    sarah.adopt()
+    (sarah.root / "files/x").unlink()
+    for name in ("files/x/y", "files/x/z/w"):
+        put(sarah, name, b"in a folder\n")
+    sarah.adopt()
+    if way == "slow":
+        git(sarah, "update-index", "--index-version", "4")
+    sarah.undo()
+    assert files(sarah) == ["files/x"]
+    assert not git(sarah, "status", "--porcelain")
+    sarah.undo()
+    assert files(sarah) == ["files/x/y", "files/x/z/w"]
+    assert not git(sarah, "status", "--porcelain")
+
+
+def test_what_a_person_put_into_the_folder_is_in_the_way(sarah: Agent) -> None:
+    put(sarah, "files/x", b"a file\n")
+    sarah.adopt()
+    (sarah.root / "files/x").unlink()
+    put(sarah, "files/x/y", b"in a folder\n")
+    sarah.adopt()
+    put(sarah, "files/x/mine", b"mine\n")
+    before = git(sarah, "rev-parse", "HEAD")
+    with pytest.raises(StoreError, match=r"files/x is in the way.* move it away"):
+        sarah.undo()
+    assert files(sarah) == ["files/x/mine", "files/x/y"]
+    assert git(sarah, "rev-parse", "HEAD") == before
+    assert git(sarah, "status", "--porcelain") == "?? files/x/mine\n"
+
+
+def test_a_file_in_the_place_of_a_folder_is_in_the_way(sarah: Agent) -> None:
+    put(sarah, "files/x/y", b"in a folder\n")
+    sarah.adopt()
+    shutil.rmtree(sarah.root / "files/x")
+    sarah.adopt()
+    put(sarah, "files/x", b"a file\n")
+    sarah.adopt()
+    with pytest.raises(StoreError, match=r"files/x is in the way.* move it away"):
+        sarah.undo("HEAD~1")
+    assert files(sarah) == ["files/x"]
