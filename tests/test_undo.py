@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +132,25 @@ def test_a_rewritten_book_takes_no_time() -> None:
     old = "".join(f"line {n} of the old one\n" for n in range(3000))
     new = "".join(f"{n} quite another\n" for n in range(3000))
     assert take_back([old, new, new + "more\n"]).text("ours") == old + "more\n"
+
+
+def test_two_far_edits_of_a_long_file() -> None:
+    """What stands between them is the same, however long it is."""
+    before = [f"line {n} of {n * 7 % 13}\n" for n in range(6000)]
+    after = [*before]
+    after[500], after[5500] = "changed\n", "another\n"
+    today = [*after[:501], "a neighbour\n", *after[501:], "more\n"]
+    undone = [*before[:501], "a neighbour\n", *before[501:], "more\n"]
+    assert take_back(["".join(x) for x in (before, after, today)]).text("ours") == "".join(undone)
+
+
+def test_a_long_file_that_was_reversed() -> None:
+    before = [f"line {n}\n" for n in range(15_000)]
+    texts = ["".join(x) for x in (before, before[::-1], ["first\n", *before[::-1]])]
+    start = time.process_time()
+    undone = take_back(texts).text("ours")
+    assert time.process_time() - start < 3
+    assert undone.replace("first\n", "") == texts[0]
 
 
 # ── undoing ───────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -12,7 +13,8 @@ Side = Literal["ours", "theirs"]
 """Where both sides changed the same words: ``ours`` is the text of today, ``theirs`` undoes."""
 
 _DIFF_MAX = 4_000_000
-"""Lengths, multiplied, up to which two lists are compared; beyond it, all of it is rewritten."""
+"""Lengths, multiplied, up to which two lists are compared item by item; longer ones are first cut
+at what they share."""
 
 _TOKEN = re.compile(r"\w+|\r?\n|[^\S\n]+|[^\w\s]")
 
@@ -28,14 +30,51 @@ def differences(old: list[str], new: list[str]) -> list[tuple[int, int, int, int
     a, b = old[start : len(old) - end], new[start : len(new) - end]
     if not a and not b:
         return []
-    if not a or not b or len(a) * len(b) > _DIFF_MAX:
-        return [(start, start + len(a), start, start + len(b))]
-    codes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
-    return [
-        (start + i1, start + i2, start + j1, start + j2)
-        for tag, i1, i2, j1, j2 in codes
-        if tag != "equal"
-    ]
+    if not a or not b:
+        found = [(0, len(a), 0, len(b))]
+    elif len(a) * len(b) > _DIFF_MAX:
+        found = _between(_landmarks(a, b), a, b)
+    else:
+        codes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+        found = [(i1, i2, j1, j2) for tag, i1, i2, j1, j2 in codes if tag != "equal"]
+    return [(start + i1, start + i2, start + j1, start + j2) for i1, i2, j1, j2 in found]
+
+
+def _between(
+    marks: list[tuple[int, int]], a: list[str], b: list[str]
+) -> list[tuple[int, int, int, int]]:
+    """Where two long lists differ between the places at which they are known to be equal."""
+    if not marks:
+        return [(0, len(a), 0, len(b))]
+    found = []
+    i = j = 0
+    for i_next, j_next in [*marks, (len(a), len(b))]:
+        for i1, i2, j1, j2 in differences(a[i:i_next], b[j:j_next]):
+            found.append((i + i1, i + i2, j + j1, j + j2))
+        i, j = i_next + 1, j_next + 1
+    return found
+
+
+def _landmarks(a: list[str], b: list[str]) -> list[tuple[int, int]]:
+    """The most items that both lists hold just once and in the same order ("patience diff")."""
+    once_a, once_b = Counter(a), Counter(b)
+    place = {item: j for j, item in enumerate(b) if once_b[item] == 1}
+    tails: list[int] = []  # of the chains so far, by length, where the lowest one ends in b
+    chains: list[tuple[int, int, int]] = []  # a place in a and in b, and the chain before it
+    ends: list[int] = []
+    for i, item in enumerate(a):
+        if once_a[item] != 1 or item not in place:
+            continue
+        at = bisect_left(tails, place[item])
+        chains.append((i, place[item], ends[at - 1] if at else -1))
+        tails[at : at + 1] = [place[item]]
+        ends[at : at + 1] = [len(chains) - 1]
+    found = []
+    link = ends[-1] if ends else -1
+    while link >= 0:
+        i, j, link = chains[link]
+        found.append((i, j))
+    return found[::-1]
 
 
 def merge_words(base: str, ours: str, theirs: str, side: Side) -> tuple[str, bool]:

@@ -326,6 +326,7 @@ class _Weave:
             for hole in _paired(old[i1:i2], list(range(j1, j2)), new, i1, moves)
         ]
         moves |= _wandered(holes, new, moves)
+        going = {id(line) for line, _ in moves.values()}
         order = self.order()
         ends = [order[id(line)] for line in old] + [len(self.lines)]
         added: list[tuple[int, _Line]] = []
@@ -343,7 +344,7 @@ class _Weave:
                 line.alive, line.step, line.moved, line.heirs = False, number, None, []
             for j in [j for j in coming if j in moves]:
                 moves[j][1].append(by_number.pop(j))
-            left = [line for line in gone if all(line is not m[0] for m in moves.values())]
+            left = [line for line in gone if id(line) not in going]
             heirs = list(by_number.values())
             for line in left:
                 line.heirs = heirs
