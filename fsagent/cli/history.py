@@ -221,6 +221,8 @@ def why(directory: Path, what: tuple[str, ...], json_: bool) -> None:
         _one_origin(origins[0])
     else:
         _all_origins(origins)
+    for text in agent.store.warnings:
+        warn(text)
     agent.close()
 
 

@@ -82,7 +82,13 @@ def first(agent: Agent, there: Test, what: str, progress: Progress | None = None
 
 
 def _found(agent: Agent, commit: str, before: str | None, steps: int) -> Found:
-    made = walk.commits(agent.store.repo, [commit])[commit]
+    repo = agent.store.repo
+    if before is None and commit in walk.cut(repo):
+        raise StoreError(
+            f"It was there before {commit[:7]}, with which the history that is here begins: "
+            f"bring in the rest ({walk.whole_again(repo)})."
+        )
+    made = walk.commits(repo, [commit])[commit]
     around: list[Record] = []
     if made.message:
         around = Recall(agent.store).turn(made.turn or "", made.message, made.ts)

@@ -140,6 +140,11 @@ def _single(store: Store, one: Entry) -> Target:
         what = "recall, which is never rewritten" if one.changes else "nothing"
         more = f" What its turn did to memory: fsagent undo {store.root} {turn}" if turn else ""
         raise StoreError(f"{name} changed {what}, so there is nothing to undo in it.{more}")
+    if one.commit.commit in walk.cut(store.repo):
+        raise StoreError(
+            f"The history that is here begins with {name}, so what that one changed is unknown: "
+            f"bring in the rest ({walk.whole_again(store.repo)})."
+        )
     if any(change.path == "agent.yaml" and not change.old for change in files):
         raise StoreError(
             f"{name} made the agent, and cannot be undone; to be rid of it, delete the directory."

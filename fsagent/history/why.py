@@ -31,7 +31,8 @@ class Origin:
     ``commit`` is None for a hand edit that is not committed yet; ``undos`` are the commits that
     brought the line back since, newest first. ``message`` is the record of what
     was said that caused it, None for a person's own edit; ``around`` are the records of that turn
-    and the one before it, in order. ``before`` are earlier wordings, newest first.
+    and the one before it, in order. ``before`` are earlier wordings, newest first. In a shallow
+    clone, what is older than its history has the first commit there, and no cause.
     """
 
     path: str
@@ -139,6 +140,14 @@ def _origins(
         ),
     )
     recall = Recall(store)
+    for oid in walk.cut(repo) & known.keys():
+        known[oid] = replace(
+            known[oid], tool=None, call=None, turn=None, message=None, model=None, change=None
+        )
+        store.warn(
+            "Some lines are older than the history that is here, and are given to the commit with "
+            f"which that begins: bring in the rest ({walk.whole_again(repo)})."
+        )
 
     def origin(step: Step, line: int, text: str, before: tuple[Origin, ...] = ()) -> Origin:
         commit = known.get(step.commit)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fsagent.errors import AgentError
 from fsagent.repo import Repo
+from fsagent.repo.walk import whole_again
 
 _LOOSE = re.compile(r"[0-9a-f]{2}")
 _PACKS = (".pack", ".idx", ".rev", ".bitmap")
@@ -29,7 +30,7 @@ def fork(repo: Repo, root: Path, commit: str, branch: str) -> Repo:
     common = repo.place.common
     for name, remedy in (
         ("objects/info/alternates", f"git -C {repo.root} repack -a -d, and delete that file"),
-        ("shallow", f"git -C {repo.root} fetch --unshallow"),
+        ("shallow", whole_again(repo)),
     ):
         if (common / name).exists():
             raise AgentError(

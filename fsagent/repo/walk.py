@@ -251,6 +251,22 @@ def with_trailer(
     return [commit for commit, *values in found if value in values]
 
 
+def cut(repo: Repo) -> frozenset[str]:
+    """The commits at which a shallow clone ends: their own parents are not in it.
+
+    For git each of them is a first commit, which made all that it holds.
+    """
+    try:
+        return frozenset((repo.place.common / "shallow").read_text("ascii").split())
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def whole_again(repo: Repo) -> str:
+    """How a person brings in the history that a shallow clone lacks."""
+    return f"git -C {repo.root} fetch --unshallow"
+
+
 def before(repo: Repo, when: datetime, rev: str = "HEAD") -> str | None:
     """The newest commit up to ``rev`` that was made at that moment or earlier, or None."""
     stamp = f"--before={int(when.timestamp())}"
