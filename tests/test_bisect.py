@@ -48,6 +48,20 @@ def test_a_text(diary: Agent) -> None:
         diary.at(commits[-1].commit).bisect('Fact "1".')
 
 
+def test_a_text_in_any_case_and_with_any_sign(sarah: Agent) -> None:
+    sarah.blocks["human"] = 'Name: Tim\nSagt "Österreich" (a+b)? [x] \\d $1\n'
+    sarah.notes.add("later")
+    first = sarah.log()[1].commit
+    for text in ('sagt "österreich" (A+B)?', "ÖSTERREICH", "[X]", "\\d $", 'T "Ö'):
+        assert sarah.bisect(text).commit.commit == first
+    for text in ("Osterreich", "a+c", "sagt.*ö", "(a+b)?]"):
+        with pytest.raises(StoreError, match="is not there now"):
+            sarah.bisect(text)
+    script(sarah, "Ok.")
+    sarah.chat('Über "Äpfel"!')
+    assert sarah.bisect('über "äpfel"!').commit.subject.startswith("turn: ")
+
+
 def test_a_thousand_commits(make: Callable[..., Agent]) -> None:
     import subprocess
 

@@ -104,8 +104,19 @@ def text(agent: Agent, wanted: str) -> Test:
     """
     if not wanted.strip() or "\n" in wanted:
         raise StoreError("Give a text of one line, as it stands in a file.")
-    forms = {wanted, *(json.dumps(wanted, ensure_ascii=flag)[1:-1] for flag in (True, False))}
-    return lambda commit: bool(walk.holding(agent.store.repo, commit, sorted(forms), OURS))
+    pattern = "".join(map(_in_any_form, wanted))
+    return lambda commit: bool(walk.holding(agent.store.repo, commit, pattern, OURS))
+
+
+def _in_any_form(letter: str) -> str:
+    """A part of an extended regular expression: a letter as a file or a JSON string may hold it.
+
+    Git compares the case of the letters of ASCII only.
+    """
+    ways = {letter} if letter.isascii() else {letter, letter.lower(), letter.upper()}
+    ways |= {json.dumps(way, ensure_ascii=flag)[1:-1] for way in ways for flag in (True, False)}
+    escaped = [re.sub(r"[][\\.{}()*+?^$|]", r"\\\g<0>", way) for way in sorted(ways)]
+    return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
 
 @contextmanager

@@ -280,9 +280,11 @@ def line_of(repo: Repo, rev: str = "HEAD") -> list[str]:
     return out.decode().split()
 
 
-def holding(repo: Repo, commit: str, texts: Sequence[str], under: Sequence[str]) -> list[str]:
-    """The files of a commit (its id) with a line that holds any of ``texts``, in any case."""
-    patterns = [part for text in texts for part in ("-e", text)]
+def holding(repo: Repo, commit: str, pattern: str, under: Sequence[str]) -> list[str]:
+    """The files of a commit (its id) with a line that matches an extended regular expression.
+
+    The case of ASCII letters does not count.
+    """
     try:
         out = repo._git(
             *(
@@ -291,12 +293,12 @@ def holding(repo: Repo, commit: str, texts: Sequence[str], under: Sequence[str])
                 "-z",
                 "-l",
                 "-i",
-                "-F",
+                "-E",
                 "--full-name",
                 "-a",
                 "--no-recurse-submodules",
             ),
-            *(*patterns, commit, "--", *under),  # git grep knows no --end-of-options
+            *("-e", pattern, commit, "--", *under),  # git grep knows no --end-of-options
         )
     except GitFailed as error:
         if error.text == "exit status 1":  # nothing was found
