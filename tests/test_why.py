@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -89,6 +90,21 @@ def test_a_line_is_named_in_many_ways(make: Callable[..., Agent]) -> None:
         agent.why("nonsense")
     with pytest.raises(StoreError, match="There is no block, note or file 'nobody'"):
         agent.why("nobody", line=1)
+
+
+def test_the_newest_of_two_lines_counts(make: Callable[..., Agent]) -> None:
+    """By the time, whatever zone a person's git writes it in; in one commit, the lower one."""
+    agent = make()
+    path = agent.root / "core/human.md"
+    path.write_text(path.read_text() + "Tea in Tokyo.\nTea, too.\n")
+    when = {"GIT_COMMITTER_DATE": "2026-11-21T18:00:00+0900", "PATH": os.environ["PATH"]}
+    command = ["git", "-c", "user.name=T", "-c", "user.email=t@x", "commit", "-qam", "from Tokyo"]
+    subprocess.run(command, cwd=agent.root, env=when, check=True)  # at 09:00 UTC
+    assert [one.text for one in agent.why("tea")] == ["Tea, too."]
+    agent.blocks["human"] = agent.blocks["human"].text.replace(
+        "Name: Tim", "Name: Tim\nTea at 9:30."
+    )
+    assert [one.text for one in agent.why("tea")] == ["Tea at 9:30."]
 
 
 def test_an_edited_line_keeps_its_earlier_wordings(make: Callable[..., Agent]) -> None:

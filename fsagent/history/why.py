@@ -106,7 +106,7 @@ def _holding(store: Store, text: str) -> Origin:
             numbers = [at for at, line in enumerate(lines) if wanted in line.casefold()]
             found += _origins(store, path, numbers) if numbers else []
         if found:
-            newest = max(found, key=lambda one: one.commit.ts if one.commit else "9")
+            newest = max(reversed(found), key=_when)
             return _origins(store, newest.path, [newest.line - 1], deep=True)[0]
     for path in reversed(store.segments()):
         for number, line in reversed(list(enumerate(store.read(path).split(b"\n")))):
@@ -117,6 +117,12 @@ def _holding(store: Store, text: str) -> Origin:
         f"Neither memory nor recall holds {one_line(text)!r}. What comes near it: "
         f"fsagent search {store.root}"
     )
+
+
+def _when(origin: Origin) -> float:
+    """When a line was written: what is not committed yet, now."""
+    when = moment(origin.commit.ts) if origin.commit else None
+    return when.timestamp() if when else float("inf")
 
 
 def _origins(
