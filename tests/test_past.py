@@ -155,3 +155,16 @@ def test_on_the_terminal(shell: Shell) -> None:
     assert shell.fails("show", "sarah", "--at", "1990-01-01") == (
         "Error: sarah was not there yet on 1990-01-01."
     )
+
+
+def test_an_empty_moment_is_not_the_present(shell: Shell) -> None:
+    """As of a variable in a script that is not set."""
+    shell.script("I would have been written down.")
+    for words in (("chat", "sarah", "Hello"), ("show", "sarah"), ("search", "sarah", "Tim")):
+        assert "There is no commit, change, turn or date ''" in shell.fails(*words, "--at", "")
+    assert git(shell.home, "rev-list", "--count", "HEAD").strip() == "1"
+
+
+def test_nothing_to_say_makes_no_fork(shell: Shell) -> None:
+    assert "no text to say" in shell.fails("chat", "sarah", "--fork", "new", status=2)
+    assert not (shell.folder / "new").exists()

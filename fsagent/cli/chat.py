@@ -82,19 +82,21 @@ def chat(
     copied = warning(agent.store)
     if copied:
         warn(copied)
-    if fork:
-        agent, at = agent.fork(fork, at=at or "HEAD"), None
-    agent = agent.at(at) if at else agent
-    agent.progress = Bar("Indexing")
     said = " ".join(text)
     if not said and not interactive and not sys.stdin.isatty():
         said = sys.stdin.read()
         if not said.strip():
             raise click.UsageError("There is no text to say: give it as TEXT or standard input.")
+    if fork:
+        agent = agent.fork(fork, at="HEAD" if at is None else at)
+    elif at is not None:
+        agent = agent.at(at)
+    agent.progress = Bar("Indexing")
     client = agent.client
     if "--debug" in sys.argv:
         _traced(client)
-    name = f"{agent.name} as of {agent.store.rev[:7]}" if at and agent.store.rev else agent.name
+    past = agent.store.rev if agent.store.is_past else None
+    name = f"{agent.name} as of {past[:7]}" if past else agent.name
     note_to_person(f"{name} · model {client.model} ({agent.chosen})")
     if client.about and not said:
         note_to_person(client.about)

@@ -56,7 +56,7 @@ def show(directory: Path, what: str | None, at: str | None, json_: bool) -> None
     from fsagent.agent import Agent
 
     agent = Agent.open(directory)
-    agent = agent.at(at) if at else agent
+    agent = agent if at is None else agent.at(at)
     blocks = agent.blocks
     if what is None:
         if json_:
@@ -225,7 +225,7 @@ def search(
 
     kinds = {"recall": ("record",), "notes": ("note",), "blocks": ("block",)}
     agent = Agent.open(directory)
-    agent = agent.at(at) if at else agent
+    agent = agent if at is None else agent.at(at)
     agent.progress = Bar("Indexing")
     zone = agent.config.zone
     try:
@@ -276,7 +276,7 @@ def context(directory: Path, at: str | None, json_: bool, model: str) -> None:
     from fsagent.agent import Agent
 
     agent = Agent.open(directory, model=model)
-    found = (agent.at(at) if at else agent).context()
+    found = (agent if at is None else agent.at(at)).context()
     if json_:
         print_json(found.json())
         return

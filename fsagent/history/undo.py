@@ -116,7 +116,7 @@ def find(store: Store, what: str | None = None) -> Target:
     found = list(walk.entries(repo, named(repo, what, store.rev or "HEAD")[::-1]).values())
     if not found:
         raise StoreError(
-            f"{what!r} is no commit, change or turn of {store.root.name}: "
+            f"{one_line(what)!r} is no commit, change or turn of {store.root.name}: "
             f"see fsagent log {store.root}"
         )
     if found[0].commit.change == what:
