@@ -108,6 +108,25 @@ def test_the_same_words_clash(
     assert merged.text("theirs") == theirs
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "today"),
+    [
+        ("Pays 1.5 percent.", "Pays 2.5 percent.", "Pays 2.7 percent."),
+        ("Born on 2026-11-20.", "Born on 2026-11-21.", "Born on 2026-12-21."),
+        ("Up at 7:30 daily.", "Up at 7:45 daily.", "Up at 8:45 daily."),
+        ("Write to a@x.org now.", "Write to b@x.org now.", "Write to b@y.org now."),
+        ("It is 5 degrees.", "It is -5 degrees.", "It is -7 degrees."),
+        ("The cafe here.", "The cafe\u0301 here.", "The caffe\u0301 here."),
+        ("वह चाय पीता है", "वह चाय पीती है", "वह चाय पीते है"),
+        ("So 👩 she is.", "So 👩\u200d👧 she is.", "So 👩\u200d👦 she is."),
+        ("So 👍 it is.", "So 👍🏽 it is.", "So 👎🏽 it is."),
+    ],
+)
+def test_a_word_is_never_made_of_two(before: str, after: str, today: str) -> None:
+    assert merge_words(after, today, before, "ours") == (today, True)
+    assert merge_words(after, today, before, "theirs") == (before, True)
+
+
 def test_words_that_come_back_are_the_same_words() -> None:
     """Undone, redone, and undone again: the line that came back is the line of the change."""
     versions = ["a\n", "a\nX\n", "a\n", "a\nX\n", "a\nX\nb\n"]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Literal
+from unicodedata import category
 
 Side = Literal["ours", "theirs"]
 """Where both sides changed the same words: ``ours`` is the text of today, ``theirs`` undoes."""
@@ -16,7 +17,12 @@ _DIFF_MAX = 4_000_000
 """Lengths, multiplied, up to which two lists are compared item by item; longer ones are first cut
 at what they share."""
 
-_TOKEN = re.compile(r"\w+|\r?\n|[^\S\n]+|[^\w\s]")
+_TOKEN = re.compile(r"[-+]?\w+(?:[-.,:/@&'’+]+\w+)*|\r?\n|[^\S\n]+|[^\w\s]")
+"""A word, a line end, a space or a sign. A number, date, time or address is one word: of two edits
+of it no third one is made that nobody wrote."""
+
+_JOINED = ("Mn", "Mc", "Me", "Cf")
+"""Unicode's categories of what belongs to the letter or picture before it: accents, vowel signs."""
 
 
 def differences(old: list[str], new: list[str]) -> list[tuple[int, int, int, int]]:
@@ -79,11 +85,8 @@ def _landmarks(a: list[str], b: list[str]) -> list[tuple[int, int]]:
 
 def merge_words(base: str, ours: str, theirs: str, side: Side) -> tuple[str, bool]:
     """Two edits of one line made one, word by word; whether they clash. ``side`` wins then."""
-    old = _TOKEN.findall(base)
-    both = {
-        "ours": _edits(old, _TOKEN.findall(ours)),
-        "theirs": _edits(old, _TOKEN.findall(theirs)),
-    }
+    old = _tokens(base)
+    both = {"ours": _edits(old, _tokens(ours)), "theirs": _edits(old, _tokens(theirs))}
     edits = sorted(
         ((*edit, name) for name, found in both.items() for edit in found),
         key=lambda edit: (edit[0], edit[1]),
@@ -110,6 +113,30 @@ def merge_words(base: str, ours: str, theirs: str, side: Side) -> tuple[str, boo
         at = end
     parts += old[at:]
     return "".join(parts), clash
+
+
+def _tokens(line: str) -> list[str]:
+    """The words of a line, and what is between them."""
+    found: list[str] = _TOKEN.findall(line)
+    if line.isascii():
+        return found
+    whole: list[str] = []
+    for token in found:
+        if whole and _goes_on(whole[-1], token):
+            whole[-1] += token
+        else:
+            whole.append(token)
+    return whole
+
+
+def _goes_on(before: str, token: str) -> bool:
+    """Whether a token is the rest of a word, or of a picture made of several."""
+    last, first = before[-1], token[0]
+    if last.isspace():
+        return False
+    if category(first) in _JOINED or "\U0001f3fb" <= first <= "\U0001f3ff":  # shades of skin
+        return True
+    return category(last) in _JOINED and (first.isalnum() or last == "\u200d")
 
 
 _Edit = tuple[int, int, list[str]]
