@@ -44,6 +44,11 @@ def git(root: Path, *args: str, check: bool = True, stdin: bytes = b"") -> bytes
     return done.stdout
 
 
+def only_git_writes(root: Path) -> None:
+    """Give the repository an index that fsagent leaves to git, and so the slow way."""
+    git(root, "update-index", "--index-version", "4")
+
+
 # ── children ──────────────────────────────────────────────────────────────────────────────────
 
 

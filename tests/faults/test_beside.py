@@ -13,7 +13,19 @@ from child import Acks, line, write
 from fsagent import store
 from fsagent.errors import AgentBusy
 from fsagent.store import Store
-from scene import TIM, Child, Children, Findings, Made, Report, Said, Scene, git, history
+from scene import (
+    TIM,
+    Child,
+    Children,
+    Findings,
+    Made,
+    Report,
+    Said,
+    Scene,
+    git,
+    history,
+    only_git_writes,
+)
 
 Record = Callable[[str, object], None]
 
@@ -52,9 +64,12 @@ def beside_a_person(
     stash: bool = False,
     block: str = "",
     pause: tuple[float, float] = (0.0, 0.01),
+    slow_way: bool = False,
 ) -> None:
     """The agent writes; the person edits, adds, commits, stashes; afterwards both have it all."""
     scene = Scene.build(root)
+    if slow_way:
+        only_git_writes(root)
     stop, tims = root.with_name("stop"), root.with_name("tim.acks")
     options = {"stop": stop, "seed": len(block) + stash}
     person = children.start("busy", root, tims, stash=stash, block=block, **options)
@@ -169,7 +184,9 @@ def test_a_person_edits_the_same_block(tmp_path: Path, children: Children) -> No
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("pause", [(0.0, 0.0), (0.01, 0.05)], ids=["fast", "pauses"])
 @pytest.mark.parametrize(
-    "what", [{}, {"stash": True}, {"block": "core/human.md"}], ids=["commits", "stash", "block"]
+    "what",
+    [{}, {"stash": True}, {"block": "core/human.md"}, {"slow_way": True}],
+    ids=["commits", "stash", "block", "way of git"],
 )
 def test_a_busy_person(
     tmp_path: Path,

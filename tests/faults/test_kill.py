@@ -11,17 +11,23 @@ from pathlib import Path
 import pytest
 from child import KINDS, Acks, line, write
 from fsagent.store import Store
-from scene import Children, Findings, Report, Scene, git, history, locks, some, status
+from scene import (
+    Children,
+    Findings,
+    Report,
+    Scene,
+    git,
+    history,
+    locks,
+    only_git_writes,
+    some,
+    status,
+)
 
 Record = Callable[[str, object], None]
 
 
 # ── at random times ───────────────────────────────────────────────────────────────────────────
-
-
-def only_git_writes(root: Path) -> None:
-    """Give the repository an index that fsagent leaves to git."""
-    git(root, "update-index", "--index-version", "4")
 
 
 def random_kills(
@@ -39,7 +45,7 @@ def random_kills(
             child = children.start("loop", root, scene.acks, name=f"w{trial}")
             while not scene.said().all("ready"):
                 time.sleep(0.001)
-            time.sleep(dice.uniform(0, 0.1))
+            time.sleep(dice.uniform(0, 0.4 if slow_way else 0.1))
             child.kill(group=dice.random() < 0.5)
             assert child.wait() == -9
             scene.judge(report, f"kill {trial}")
