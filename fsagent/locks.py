@@ -42,16 +42,16 @@ def tries(patience: float) -> Iterator[bool]:
     yield True
 
 
-_write_fds: set[int] = set()
+_own = threading.local()
 
 
 def inherited() -> tuple[int, ...]:
-    """Descriptors of the locks for writing that are held here, for children that write.
+    """Descriptors of the locks for writing that this thread holds, for children that write.
 
     A git that outlives this process, because that was killed, keeps the lock until it has ended
     too: nobody recovers while it is still writing.
     """
-    return tuple(_write_fds)
+    return tuple(getattr(_own, "fds", ()))
 
 
 class Locks:
@@ -92,11 +92,12 @@ class Locks:
                     if last:
                         raise AgentBusy(busy) from None
             self._holders[name] = os.getpid(), threading.get_ident()
+            before = inherited()
             if name == "write":
-                _write_fds.add(file.fileno())
+                _own.fds = (*before, file.fileno())
             try:
                 yield
             finally:
                 del self._holders[name]
-                _write_fds.discard(file.fileno())
+                _own.fds = before
                 fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open
