@@ -154,10 +154,14 @@ _known_page = lru_cache(maxsize=256)(_parse_page)  # a change reads the same blo
 
 def format_page(meta: Mapping[str, Any], value: str) -> str:
     """A new Markdown file: front matter and value."""
+    return Page(f"---\n{dump_yaml(meta)}---\n\n", "", meta).with_value(value)
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """``values`` as lines of YAML, in their order."""
     import yaml
 
-    head = yaml.safe_dump(dict(meta), sort_keys=False, allow_unicode=True, width=10_000)
-    return Page(f"---\n{head}---\n\n", "", meta).with_value(value)
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=10_000)
 
 
 def load_yaml(text: str) -> Any:

@@ -1,0 +1,263 @@
+"""Merging one file of an agent's that two sides changed: what each kind of file means by that.
+
+    recall/**/*.jsonl   records by their id: all of both sides, in the order of time, each once;
+                        what one side deleted stays deleted
+    *.md                the body by lines, then by words (``merge``); the front matter by its keys
+    agent.yaml          by its keys
+    other files         by lines where that leaves no question; else both versions, side by side
+
+Nothing is ever lost for want of a decision: where both sides changed the very same words, both
+stay, under headings that name the sides, and ``Outcome.clashes`` says so. Which side is called
+ours makes no difference to what comes out: the two are put in an order of their own first, so that
+two machines that merge the same two versions get the same bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from fsagent.config import parse_config
+from fsagent.errors import FsagentError
+from fsagent.formats import Page, one_line, parse_page
+from fsagent.history.keys import merge_keys
+from fsagent.history.merge import Clash, Merged, take_back
+
+HEADING, END = "## In conflict: from ", "## End of conflict"
+"""What stands above each of two versions of the same words, and below both."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A file as one side has it (None: not at all), what that side is called, and of which day."""
+
+    data: bytes | None
+    name: str
+    day: str = ""
+
+    @property
+    def heading(self) -> str:
+        """What stands above the words of this side."""
+        return HEADING + ", ".join(filter(None, (self.name, self.day))) + "\n"
+
+
+Sides = tuple[Version, Version]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A merged file (None: it goes).
+
+    ``clashes`` are the questions that the merge could not decide, a sentence each; ``beside`` is a
+    second version of the whole file, which is to stand beside it under that name.
+    """
+
+    data: bytes | None
+    clashes: tuple[str, ...] = ()
+    beside: tuple[str, bytes] | None = None
+
+
+def merge_file(path: str, base: bytes | None, ours: Version, theirs: Version) -> Outcome:
+    """The file at ``path`` with what both sides made of ``base``."""
+    if ours.data == theirs.data or theirs.data == base:
+        return Outcome(ours.data)
+    if ours.data == base:
+        return Outcome(theirs.data)
+    one, two = sorted((ours, theirs), key=lambda side: (side.data or b"", side.name))
+    if is_recall(path):
+        return Outcome(merge_records(base or b"", one.data or b"", two.data or b"") or None)
+    if one.data is None or two.data is None:
+        kept, gone = (one, two) if two.data is None else (two, one)
+        said = f"{gone.name} deleted it, {kept.name} changed it: it stays, as {kept.name} has it"
+        return Outcome(kept.data, (said,))
+    texts = [_text(data) for data in (base or b"", one.data, two.data)]
+    if texts[0] is None or texts[1] is None or texts[2] is None:
+        return _both(path, one, two)
+    old, first, second = texts[0], texts[1], texts[2]
+    if path == "agent.yaml":
+        return _config(old, first, second, (one, two), ours)
+    if path.endswith(".md"):
+        text, clashes = _merge_page(old, first, second, (one, two))
+        return Outcome(text.encode(), tuple(clashes))
+    merged = _merge(old, first, second)
+    if merged.clashes:
+        return _both(path, one, two)
+    return Outcome(merged.text("ours").encode())
+
+
+def is_recall(path: str) -> bool:
+    """Whether a file is one of records."""
+    return path.startswith("recall/") and path.endswith(".jsonl")
+
+
+def _text(data: bytes) -> str | None:
+    """The text of a file; None for a binary one."""
+    try:
+        return None if b"\0" in data else data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _both(path: str, one: Version, two: Version) -> Outcome:
+    """Both versions of a file that cannot be one."""
+    place = PurePosixPath(path)
+    side = re.sub(r"[^\w.-]+", "-", two.name).strip("-") or "other"
+    beside = str(place.with_name(f"{place.stem}.from-{side}{place.suffix}"))
+    said = f"both versions stay: that of {two.name} is {beside}"
+    return Outcome(one.data, (said,), (beside, two.data or b""))
+
+
+# ── text ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def merge_text(base: str, one: str, two: str, sides: Sides) -> tuple[str, list[str]]:
+    """A text with both sides' changes, and a sentence for each place where they clash."""
+    merged = _merge(base, one, two)
+    parts, clashes = [], []
+    for piece in merged.pieces:
+        if isinstance(piece, Clash):
+            text, said = _both_sides(piece, sides)
+            clashes.append(said)
+            parts.append(text)
+        else:
+            parts.append(piece)
+    text = "".join(parts)
+    return text.removesuffix("\n") if merged.open_end else text, clashes
+
+
+def _merge(base: str, one: str, two: str) -> Merged:
+    """A merge of three: from what ``one`` made of the base, to the base, to what ``two`` made of
+    it, with the first step taken back. A line that both put in the same place is one line."""
+    return take_back((one, base, two), undos=(2,))
+
+
+def _both_sides(clash: Clash, sides: Sides) -> tuple[str, str]:
+    one, two = clash.theirs, clash.ours
+    if not one or not two:
+        kept, gone = sides if one else sides[::-1]
+        quoted = one_line(one or two)
+        return one or two, f"{gone.name} deleted what {kept.name} changed: {quoted!r} stays"
+    text = f"{sides[0].heading}{one}{sides[1].heading}{two}{END}\n"
+    said = f"{sides[0].name} has {one_line(one)!r}, {sides[1].name} has {one_line(two)!r}"
+    return text, f"{said}: both stay, under headings"
+
+
+# ── front matter and agent.yaml ───────────────────────────────────────────────────────────────
+
+_FENCES = re.compile(r"(\ufeff?---[ \t]*\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z)(?:\r?\n)?)", re.S | re.M)
+
+
+def _merge_page(base: str, one: str, two: str, sides: Sides) -> tuple[str, list[str]]:
+    """A Markdown file: its front matter by keys, its body by lines."""
+    pages = [parse_page(text.encode()) for text in (base, one, two)]
+    if any(page.problem for page in pages[1:]):
+        return merge_text(base, one, two, sides)
+    old, first, second = pages
+    head, said = _merge_heads(old, first, second, sides)
+    body, clashes = merge_text(old.body, first.body, second.body, sides)
+    found = parse_page((head + body).encode())
+    if found.body == body:
+        return head + body, said + clashes
+    return Page(head, "", found.meta).with_value(Page("", body).value), said + clashes
+
+
+def _merge_heads(base: Page, one: Page, two: Page, sides: Sides) -> tuple[str, list[str]]:
+    if one.head == two.head or two.head == base.head:
+        return one.head, []
+    if one.head == base.head:
+        return two.head, []
+    names = sides[0].name, sides[1].name
+    inside = [match[2] if (match := _FENCES.match(page.head)) else "" for page in (base, one, two)]
+    text, said = merge_keys(inside[0], inside[1], inside[2], names)
+    fences = _FENCES.match(one.head) or _FENCES.match(two.head)
+    return (f"{fences[1]}{text}{fences[3]}" if fences and text else ""), said
+
+
+def _config(base: str, one: str, two: str, sides: Sides, ours: Version) -> Outcome:
+    """agent.yaml; where what comes out is none, ours stays."""
+    try:
+        text, said = merge_keys(base, one, two, (sides[0].name, sides[1].name))
+        parse_config(text.encode())
+        return Outcome(text.encode(), tuple(said))
+    except (FsagentError, ValueError):
+        return Outcome(ours.data, (f"the two cannot be made one: it stays as {ours.name} has it",))
+
+
+# ── recall ────────────────────────────────────────────────────────────────────────────────────
+
+_Key = tuple[str, int]
+"""A record: its id (the line itself where it holds none), and which of several lines with it."""
+
+
+def merge_records(base: bytes, one: bytes, two: bytes) -> bytes:
+    """The records of both sides in the order of time, each once; what either deleted is gone.
+
+    Each side's own order stays: only where one has records between two that both have, and so has
+    the other, is it asked which are older. Of a record that both edited, which nobody does, one
+    edit counts.
+    """
+    old, first, second = (dict(_lines(data)) for data in (base, one, two))
+    lines: dict[_Key, bytes] = {}
+    for key in dict.fromkeys((*first, *second)):
+        if key in old and not (key in first and key in second):
+            continue
+        versions = {found[key] for found in (first, second) if key in found}
+        changed = versions - {old.get(key, b"")} or versions
+        lines[key] = max(changed)
+    runs = [[key for key in found if key in lines] for found in (first, second)]
+    return b"".join(lines[key] + b"\n" for key in _in_order(runs[0], runs[1], lines))
+
+
+def _lines(data: bytes) -> Iterator[tuple[_Key, bytes]]:
+    """The lines of a segment, the same record only once."""
+    seen: dict[str, list[bytes]] = {}
+    for line in data.split(b"\n"):
+        if line.strip():
+            ident = _of(line, "id") or line.decode(errors="surrogateescape")
+            before = seen.setdefault(ident, [])
+            if line not in before:
+                before.append(line)
+                yield (ident, len(before)), line
+
+
+def _of(line: bytes, key: str) -> str:
+    """A text in a line of JSON, or ""."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return ""
+    value = found.get(key) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _in_order(one: list[_Key], two: list[_Key], lines: Mapping[_Key, bytes]) -> Iterable[_Key]:
+    """Two sequences made one."""
+
+    def age(key: _Key) -> tuple[str, str, bytes]:
+        return _of(lines[key], "ts"), key[0], lines[key]
+
+    both = set(one) & set(two)
+    if [key for key in one if key in both] != [key for key in two if key in both]:
+        return sorted(lines, key=age)  # somebody has put them in another order
+    found: list[_Key] = []
+    shared = iter([key for key in one if key in both])
+    for first, second in zip(_runs(one, both), _runs(two, both), strict=True):
+        found += heapq.merge(first, second, key=age)
+        found += itertools.islice(shared, 1)
+    return found
+
+
+def _runs(keys: list[_Key], both: set[_Key]) -> list[list[_Key]]:
+    """A sequence cut at the records that both sides have, which are left out."""
+    found: list[list[_Key]] = [[]]
+    for key in keys:
+        if key in both:
+            found.append([])
+        else:
+            found[-1].append(key)
+    return found
