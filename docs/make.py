@@ -45,7 +45,8 @@ def commands() -> str:
         parts.append(f"```text\n{command.get_help(context)}\n```")
         if isinstance(command, click.Group):
             for sub in command.list_commands(context):
-                page(command.commands[sub], sub, context)
+                if not command.commands[sub].hidden:
+                    page(command.commands[sub], sub, context)
 
     page(cli, "fsagent", None)
     return "\n\n".join(parts) + "\n"

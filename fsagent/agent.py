@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.history.bisect import Found
     from fsagent.history.edits import Side
     from fsagent.history.log import Happening
+    from fsagent.history.sync import Merged, Synced
     from fsagent.history.undo import Resolve, Undone
     from fsagent.history.why import Origin
     from fsagent.index import Progress
@@ -144,6 +145,39 @@ class Agent:
             change.included += starter.files_of(root)
         settle_home(agent.store)
         return agent
+
+    @classmethod
+    def clone(
+        cls,
+        place: str,
+        directory: str | Path,
+        client: Client | None = None,
+        *,
+        tools: Iterable[Tool] = (),
+        model: str = "",
+        environment: Environment | None = None,
+        clock: Clock | None = None,
+        ask: bool = False,
+    ) -> Agent:
+        """The same agent in a second place, to be kept in step by ``sync``.
+
+        Args:
+            place: An address that git knows, or a directory.
+            directory: Where the clone is to live.
+            client, tools, model, environment, clock: As for ``open``.
+            ask: Whether git may ask for a password on the terminal.
+
+        Raises:
+            AgentError: the directory is there already, or what comes is no agent.
+            StoreError: the address cannot be reached.
+        """
+        from fsagent.history.sync import clone
+
+        environment = environment or Environment.read()
+        root = clone(place, Path(directory), state_dir=environment.state_dir, ask=ask)
+        return cls.open(
+            root, client, tools=tools, model=model, environment=environment, clock=clock
+        )
 
     # ── what it is ────────────────────────────────────────────────────────────────────────────
 
@@ -523,6 +557,41 @@ class Agent:
         elif isinstance(what, Commit):
             what = what.commit
         return undo(self.store, find(self.store, what), side=side, resolve=resolve)
+
+    def sync(self, place: str | None = None, *, ask: bool = False) -> Synced:
+        """Bring this agent and another repository of it to the same: fetch, merge, push.
+
+        Hand edits are committed first. What both sides have changed is merged by what it means;
+        where they clash, both versions stay and the agent is told. Nothing is ever forced.
+
+        Args:
+            place: A remote's name, an address or a directory; by default the branch's upstream.
+            ask: Whether git may ask for a password on the terminal.
+
+        Raises:
+            StoreError: the other repository cannot be reached, or refuses; what is here is kept.
+        """
+        from fsagent.history.sync import sync
+
+        surroundings = self.environment
+        return sync(
+            *(self.store, place),
+            machine=surroundings.machine,
+            state_dir=surroundings.state_dir,
+            ask=ask,
+        )
+
+    def merge(self, directory: str | Path) -> Merged:
+        """Take in the memory of another agent, a fork of this one or of the same past.
+
+        Raises:
+            NotAnAgent, AgentError: there is none in ``directory``.
+            StoreError: they share no past, or something cannot be merged.
+        """
+        from fsagent.history.sync import merge
+
+        other = Path(directory)
+        return merge(self.store, other, allowed=is_allowed(other, self.environment.state_dir))
 
     def _path(self, path: str | None) -> str | None:
         if path and not os.path.lexists(self.root / path):

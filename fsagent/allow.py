@@ -2,13 +2,15 @@
 
 Kept outside of the agent's directory, or a stranger could allow his own: a file for each allowed
 directory, named by its real path, that holds the agent's id. Another agent in the same place is
-another one.
+another one. The same holds for the directories of this machine to which the person syncs an agent:
+what lies there may run hooks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from fsagent.errors import AgentError, FsagentError
@@ -55,8 +57,28 @@ def revoke(root: Path, state_dir: Path) -> None:
         raise AgentError(f"{record} cannot be deleted: {error.strerror}.") from error
 
 
-def _record(root: Path, state_dir: Path) -> Path:
-    return state_dir / "allowed" / hashlib.sha256(os.fsencode(root.resolve())).hexdigest()
+def places(root: Path, state_dir: Path) -> list[str]:
+    """The directories to which the person has synced the agent in ``root`` by naming them."""
+    try:
+        ident, *found = read_plain(_record(root, state_dir, "places")).decode().splitlines()
+        return found if ident == _ident(root) else []
+    except (OSError, ValueError, FsagentError):
+        return []
+
+
+def add_place(root: Path, state_dir: Path, place: str) -> None:
+    """Remember that the person named ``place``. Where that cannot be kept, they name it again."""
+    known = places(root, state_dir)
+    if place in known or "\n" in place:
+        return
+    record = _record(root, state_dir, "places")
+    with suppress(OSError):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text("".join(f"{line}\n" for line in (_ident(root), *known, place)))
+
+
+def _record(root: Path, state_dir: Path, kind: str = "allowed") -> Path:
+    return state_dir / kind / hashlib.sha256(os.fsencode(root.resolve())).hexdigest()
 
 
 def _ident(root: Path) -> str:

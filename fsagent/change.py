@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from fsagent.formats import Page, clean, format_page, label_of, parse_page
 from fsagent.records import Block, Note, Person
 
 if TYPE_CHECKING:
+    from fsagent.repo import Blob, Join
     from fsagent.store import Store
 
 
@@ -25,6 +26,19 @@ class Adopted:
     change: str
     person: Person
     paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Joining:
+    """What a change takes in from another history, and from where.
+
+    ``heads`` is what HEAD held for the paths that are written, ``taken`` the blobs of those that
+    are as the other history has them.
+    """
+
+    join: Join
+    heads: Mapping[str, Blob | None]
+    taken: Mapping[str, Blob | None]
 
 
 class Change:
@@ -46,6 +60,7 @@ class Change:
         self._labels: dict[str, str] = {}
         self.included: list[str] = []
         """Paths whose bytes stand in the work tree already, as those of recall do."""
+        self.joining: Joining | None = None
         self.trailers: dict[str, str | None] = {}
         self.adopted: list[Adopted] = []
         self.commit: str | None = None

@@ -7,6 +7,7 @@ below them is a function of its arguments.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,9 +34,11 @@ class Environment:
     """FSAGENT_CACHE_DIR: indexes and other derived files; safe to delete."""
     embed: bool = True
     """FSAGENT_EMBED: 0 leaves meaning out of search where the extra ``embed`` is installed."""
+    machine: str = ""
+    """FSAGENT_MACHINE: what this machine is called where two are told apart; else its own name."""
     state_dir: Path = Path()
     """FSAGENT_STATE_DIR: what was typed at the prompt (line history), and which agents the person
-    allowed to use their Git configuration."""
+    allowed to use their Git configuration, and to which directories they sync them."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -57,6 +60,7 @@ class Environment:
             else cache / "models",
             cache_dir=cache,
             embed=env.get("FSAGENT_EMBED", "1").lower() not in ("0", "no", "off", "false"),
+            machine=env.get("FSAGENT_MACHINE") or os.uname().nodename.partition(".")[0],
             state_dir=_directory(env, "FSAGENT_STATE_DIR", "state"),
         )
 
@@ -74,3 +78,13 @@ def _directory(env: Mapping[str, str], variable: str, kind: str) -> Path:
 
     find = platformdirs.user_cache_path if kind == "cache" else platformdirs.user_state_path
     return find("fsagent", appauthor=False)
+
+
+def merged_branch() -> str:
+    """What is being merged, as git tells its merge drivers; "" where it does not say.
+
+    ``git merge`` sets a variable GITHEAD_<commit> to what the person has typed (git-merge(1)).
+    """
+    names = [name for key, name in os.environ.items() if key.startswith("GITHEAD_")]
+    name = names[0] if len(names) == 1 else ""
+    return name[:7] if re.fullmatch("[0-9a-f]{40,}", name) else name

@@ -33,6 +33,7 @@ from fsagent.formats import (
 )
 from fsagent.layout import FILE_MAX, OURS, is_agents, is_gits, read_plain, require_agent
 from fsagent.locks import Locks
+from fsagent.order import newest
 from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
 from fsagent.repo import Blob, Made, MovedError, Put, Repo, State, way_on
 
@@ -44,6 +45,10 @@ _TRIES = 20
 
 SEGMENT_RECORDS = 100
 SEGMENT_BYTES = 65_536
+
+
+class EditedError(StoreError):
+    """Somebody edited a file after it was read and before it was written."""
 
 
 class Store:
@@ -147,8 +152,7 @@ class Store:
 
     def newest(self) -> Iterator[Record]:
         """Every record, newest first."""
-        for path in reversed(self.segments()):
-            yield from reversed(self.records(path))
+        return newest(self.segments(), self.read, self.records)
 
     def has(self, path: str) -> bool:
         """Whether there is something of that name."""
@@ -254,11 +258,17 @@ class Store:
             self._commit(change, author or self.author)
 
     def _commit(self, change: Change, author: Person) -> None:
-        if not change.writes and not change.included:
+        joining = change.joining
+        if not change.writes and not change.included and not joining:
             return
         with self._writing():
-            writes = {p: data for p, data in change.writes.items() if data != self.now(p)}
-            if not writes and not change.included:
+            taken = joining.taken if joining else {}
+            writes = {
+                path: data
+                for path, data in change.writes.items()
+                if data != self.now(path) or path in taken
+            }
+            if not writes and not change.included and not joining:
                 return
             self._unfiltered([*writes, *change.included])
             self._ready()
@@ -289,16 +299,21 @@ class Store:
         else:
             raise StoreError(f"{min(writes)} is saved all the time: try again later.")
         puts = {}
+        joining = change.joining
         for path, data in writes.items():
             state = states[path]
             if path in change.seen and not state.holds(change.seen[path]):
-                raise StoreError(f"{path} was edited in this very moment: read it again.")
+                raise EditedError(f"{path} was edited in this very moment: read it again.")
+            if joining and state.head != joining.heads.get(path, state.head):
+                raise EditedError(f"{path} was edited in this very moment: try again.")
             self._inside(path)
-            puts[path] = Put.write(data, state.work, change.modes.get(path, 0o100644))
+            known = joining.taken.get(path) if joining else None
+            puts[path] = Put.write(data, state.work, change.modes.get(path, 0o100644), known)
         puts |= {path: states[path].put() for path in change.included}
         text = format_message(change.subject, change.trailers)
         seen = {path: state.head for path, state in states.items()}
-        return self.repo.commit(puts, text, author, self.clock.now(), change.id, seen)
+        join = joining.join if joining else None
+        return self.repo.commit(puts, text, author, self.clock.now(), change.id, seen, join)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

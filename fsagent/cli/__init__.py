@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fsagent.cli import allow, bench, care, chat, history, memory, models, past, undo
+from fsagent.cli import allow, bench, care, chat, history, memory, models, past, sync, undo
 from fsagent.cli.common import debug
 from fsagent.environment import one_thread
 from fsagent.errors import FsagentError
@@ -53,6 +53,9 @@ for _command in (
     undo.undo,
     past.bisect,
     past.fork,
+    sync.merge,
+    sync.clone,
+    sync.sync,
     history.status,
     care.check,
     care.maintain,
@@ -61,6 +64,7 @@ for _command in (
     models.model,
     bench.bench,
     models.completion,
+    sync.merge_file,
 ):
     cli.add_command(debug(_command))
 

@@ -49,7 +49,7 @@ def fork(store: Store, root: Path, at: str = "HEAD", name: str = "") -> Path:
     old_name = one_line(new.config.name, 60)
     person = new.repo.person()
     with new.change(f"fork: of {old_name} at {commit[:7]}", author=person) as change:
-        change.writes["agent.yaml"] = _renamed(
+        change.writes["agent.yaml"] = renamed(
             new.read("agent.yaml"),
             store.clock.id(),
             one_line(clean(name), 80) or root.resolve().name,
@@ -58,7 +58,7 @@ def fork(store: Store, root: Path, at: str = "HEAD", name: str = "") -> Path:
     return root
 
 
-def _renamed(data: bytes, ident: str, name: str) -> bytes:
+def renamed(data: bytes, ident: str, name: str) -> bytes:
     """agent.yaml with another id and name; every other line of it stays.
 
     Raises:

@@ -267,7 +267,9 @@ def undo(
             change.seen.update({path: work.today[path] for path in files})
             change.writes.update(files)
             change.modes.update(work.modes(files))
-            lines = [line for path in files for line in _diff(work.today[path], files[path])]
+            lines = [
+                line for path in files for line in changed_lines(work.today[path], files[path])
+            ]
             verb = "redid" if subject.startswith("redo: ") else "undid"
             told = f"{person.name} {verb} {_bare(target.subject)!r}:\n{shortened(lines)}"
             events = [(told_of(store, one), one.change) for one in adopted] + [(told, change.id)]
@@ -299,7 +301,7 @@ def _bare(subject: str) -> str:
     return subject.removeprefix("undo: ").removeprefix("redo: ")
 
 
-def _diff(old: bytes | None, new: bytes | None) -> list[str]:
+def changed_lines(old: bytes | None, new: bytes | None) -> list[str]:
     """The changed lines of a file."""
     texts = [_text(data or b"") for data in (old, new)]
     if None in texts:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentError, StoreError
-from fsagent.layout import is_agents, read_plain
+from fsagent.layout import is_agents, is_gits, read_plain
 from fsagent.repo import place as places
 from fsagent.repo import worktree
 from fsagent.repo.attributes import Attributes
@@ -28,7 +28,7 @@ from fsagent.repo.gitindex import UnfitIndexError, git_mode
 from fsagent.repo.heads import Heads, UnfitHeadError
 from fsagent.repo.journal import Journal, boot
 from fsagent.repo.objects import Objects, object_id
-from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
+from fsagent.repo.puts import Blob, ConflictError, Join, Made, MovedError, Put, State
 from fsagent.repo.recovery import Recovery
 from fsagent.repo.run import (
     ALWAYS,
@@ -44,6 +44,7 @@ from fsagent.repo.slow import Slow
 __all__ = [
     "Blob",
     "GitFailed",
+    "Join",
     "Made",
     "MovedError",
     "Put",
@@ -378,6 +379,7 @@ class Repo:
         when: datetime,
         ident: str,
         seen: Mapping[str, Blob | None] | None = None,
+        join: Join | None = None,
     ) -> Made:
         """Commit exactly ``puts`` on top of HEAD; everything else that is staged stays staged.
 
@@ -389,7 +391,7 @@ class Repo:
             StoreError: Git's lock is not to be had, or the disk refuses; nothing is changed then.
         """
         self.recover()
-        return self.make(puts, message, author, when, ident, seen)
+        return self.make(puts, message, author, when, ident, seen, join)
 
     def make(
         self,
@@ -399,12 +401,18 @@ class Repo:
         when: datetime,
         ident: str,
         seen: Mapping[str, Blob | None] | None = None,
+        join: Join | None = None,
     ) -> Made:
         """Make the commit, in this process where its files are of the kind that we write."""
         with _explained():
             if self.fast:
                 with contextlib.suppress(UnfitIndexError, UnfitHeadError):
-                    return self._pipeline.commit(puts, message, author, when, ident, seen)
+                    return self._pipeline.commit(puts, message, author, when, ident, seen, join)
+            if join:
+                raise StoreError(
+                    f"Only Git itself can write the files of {self.root}'s repository, so let it "
+                    f"join the two: git -C {shlex.quote(str(self.root))} merge {join.commit}"
+                )
             return self._slow.commit(puts, message, author, when, ident, seen)
 
     def restage(self, states: Mapping[str, State]) -> None:
@@ -492,9 +500,9 @@ class Repo:
         return True
 
     def may_write(self, path: str) -> bool:
-        """Whether ``path`` is one of the agent's own files, reached through no symbolic link."""
-        if not is_agents(path) or any(part in ("", "..") for part in path.split("/")):
-            return path == ".gitattributes"
+        """Whether ``path`` is inside the directory, not Git's, and reached through no link."""
+        if is_gits(path) or any(part in ("", ".", "..") for part in path.split("/")):
+            return False
         place = self.root
         for part in path.split("/"):
             place = place / part

@@ -38,7 +38,7 @@ from fsagent.repo.gitindex import GitIndex, git_mode, stat_bytes
 from fsagent.repo.heads import Head, Heads, UnfitHeadError
 from fsagent.repo.journal import Entry, Journal
 from fsagent.repo.objects import Object, Objects, blob_id, encode
-from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
+from fsagent.repo.puts import Blob, ConflictError, Join, Made, MovedError, Put, State
 from fsagent.repo.run import COMMITTER
 from fsagent.repo.trees import FOLDER, Entries, Surgery, parse
 from fsagent.repo.worktree import Laid, as_read, plain_file, read, same_file
@@ -73,6 +73,7 @@ class _Plan:
     author: Person
     when: datetime
     laid: Laid
+    join: Join | None = None
     moved: bool = False
     untidy: bool = False
     """A lock could not be removed: recovery will, which needs what was laid ready."""
@@ -181,6 +182,7 @@ class Pipeline:
         when: datetime,
         ident: str,
         seen: Mapping[str, Blob | None] | None = None,
+        join: Join | None = None,
     ) -> Made:
         """Commit exactly ``puts`` on top of HEAD, starting over when a person commits meanwhile.
 
@@ -191,6 +193,7 @@ class Pipeline:
             when: The time of it.
             ident: A name that no other commit under way has.
             seen: What HEAD held for these paths when they were looked at; None: what it holds now.
+            join: Another history that this commit takes in.
 
         Raises:
             MovedError: somebody committed or saved one of these paths meanwhile.
@@ -207,7 +210,7 @@ class Pipeline:
             known = {path: self._in_tree(tree, os.fsencode(path)) for path in puts}
             if (seen := known if seen is None else seen) != known:
                 raise MovedError
-            plan = self._plan(puts, head, tree, message, author, when, f"{ident}-{attempt}")
+            plan = self._plan(puts, head, tree, message, author, when, f"{ident}-{attempt}", join)
             try:
                 made = self._carry_out(plan, looked)
                 if made:
@@ -271,6 +274,7 @@ class Pipeline:
         author: Person,
         when: datetime,
         ident: str,
+        join: Join | None,
     ) -> _Plan:
         """Trees and commit (git-scm.com/docs/gitformat-pack, "object types"), in memory."""
         surgery = Surgery(self._entries)
@@ -285,14 +289,16 @@ class Pipeline:
         )
         stamp = f"{int(when.timestamp())} +0000"
         lines = [f"tree {root.hex()}"]
-        lines += [f"parent {head.commit}"] if head.commit else []
+        lines += [f"parent {parent}" for parent in (head.commit, join and join.commit) if parent]
         lines += [f"author {author.name} <{author.email}> {stamp}"]
         lines += [f"committer {COMMITTER} {stamp}", "", message]
         commit = encode(b"commit", "\n".join(lines).encode(errors="replace"))
         blobs = [put.made for put in puts.values() if put.made]
         objects = [*blobs, *surgery.made, commit]
+        if join and join.over == head.commit and root == self._tree_of(join.commit):
+            commit, objects = Object(bytes.fromhex(join.commit), b""), []  # which is there
         laid = Laid(self.root, self.tmp, ident, puts)
-        return _Plan(ident, puts, head, commit, objects, surgery, message, author, when, laid)
+        return _Plan(ident, puts, head, commit, objects, surgery, message, author, when, laid, join)
 
     def _lay(self, plan: _Plan) -> None:
         """Lay everything ready beside: the files' new bytes, the branch's, and an empty index."""
@@ -309,7 +315,9 @@ class Pipeline:
             disk.flush_all(self.root)
             small = []
         commit, head = plan.commit.oid.hex(), plan.head
-        entry = intent(plan.id, head, commit, plan.puts, plan.message, plan.author, plan.when)
+        entry = intent(
+            plan.id, head, commit, plan.puts, plan.message, plan.author, plan.when, plan.join
+        )
         self.journal.append(replace(entry, objects=tuple(small)), flush=self.durable)
         plan.objects.clear()
 
@@ -511,6 +519,7 @@ def intent(
     message: str,
     author: Person,
     when: datetime,
+    join: Join | None = None,
 ) -> Entry:
     """What the journal says of a commit that is about to be made; None while its id is unknown."""
 
@@ -527,5 +536,6 @@ def intent(
         "when": when.isoformat(),
         "message": message,
         "puts": [[path, put.how, blob(put.blob), blob(put.was)] for path, put in puts.items()],
+        "join": [join.commit, join.over] if join else None,
     }
     return Entry("intent", facts)

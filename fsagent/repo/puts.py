@@ -41,13 +41,20 @@ class Put:
     stat: os.stat_result | None = None
 
     @classmethod
-    def write(cls, data: bytes | None, was: Blob | None, mode: int = 0o100644) -> Put:
+    def write(
+        cls,
+        data: bytes | None,
+        was: Blob | None,
+        mode: int = 0o100644,
+        known: Blob | None = None,
+    ) -> Put:
         """Put ``data`` (None: no file) in the place of ``was``, whose mode stays.
 
-        Where there was no file, ``mode`` is that of the new one.
+        Where there was no file, ``mode`` is that of the new one. ``known`` is the blob that the
+        repository has of ``data`` already; then its mode counts.
         """
-        if data is None:
-            return cls("write", None, None, None, was)
+        if data is None or known:
+            return cls("write", known, None, data, was)
         made = encode(b"blob", data)
         return cls("write", Blob(made.oid.hex(), was.mode if was else mode), made, data, was)
 
@@ -83,6 +90,18 @@ class State:
         """A commit of what stands in the work tree."""
         made = encode(b"blob", self.data) if self.data is not None else None
         return Put("take", self.work, made, None, self.staged, self.stat)
+
+
+@dataclass(frozen=True)
+class Join:
+    """Another history that a commit takes in: ``commit`` is its newest, the second parent.
+
+    Where HEAD is at ``over``, which is in that history itself, and nothing differs from it, no
+    commit is made: the branch moves on to that one.
+    """
+
+    commit: str
+    over: str | None = None
 
 
 @dataclass(frozen=True)

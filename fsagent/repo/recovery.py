@@ -18,6 +18,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ from fsagent.repo.commit import Pipeline
 from fsagent.repo.gitindex import UnfitIndexError
 from fsagent.repo.heads import UnfitHeadError
 from fsagent.repo.journal import Entry, boot
-from fsagent.repo.puts import Blob, Made, Put, State
+from fsagent.repo.puts import Blob, Join, Made, Put, State
 from fsagent.repo.worktree import Laid, plain_file, read, same_file
 
 
@@ -48,7 +49,14 @@ class Repository(Protocol):
         """HEAD, index and work tree of these paths."""
 
     def make(
-        self, puts: Mapping[str, Put], message: str, author: Person, when: datetime, ident: str
+        self,
+        puts: Mapping[str, Put],
+        message: str,
+        author: Person,
+        when: datetime,
+        ident: str,
+        *,
+        join: Join | None = None,
     ) -> Made:
         """Make a commit."""
 
@@ -66,6 +74,7 @@ class Repository(Protocol):
 
 
 _SECOND = 1_000_000_000
+_OID = re.compile("[0-9a-f]{40}")
 _REF = re.compile(r"refs/heads/[^\s\x00-\x1f~^:?*\[\\]+")
 
 
@@ -168,14 +177,15 @@ class Recovery:
                 made[path] = Put("take", put.blob, None, None, put.was, state.stat)
             elif put.how == "write" and state.work == put.was:
                 data = self.pipeline.objects.read(put.blob.oid) if put.blob else None
-                made[path] = Put.write(data, put.was, put.blob.mode if put.blob else 0)
+                made[path] = replace(Put.write(data, put.was), blob=put.blob)
             else:  # edited since, by a person: theirs stays in the work tree
                 made[path] = Put("take", put.blob)
         person = Person(*facts["author"])
         when = datetime.fromisoformat(facts["when"])
         # A name that is new each time: recovery may be killed too, and leave what it laid ready.
         ident = f"{facts['id']}-{time.time_ns():x}"
-        done = self.repo.make(made, facts["message"], person, when, ident)
+        join = Join(*facts["join"]) if facts.get("join") else None
+        done = self.repo.make(made, facts["message"], person, when, ident, join=join)
         subject = facts["message"].partition("\n")[0]
         self.told.append(f"finished the commit '{subject[:60]}'")
         return done.commit
@@ -324,6 +334,10 @@ def _sound(entry: Entry, inside: Callable[[str], bool]) -> bool:
         ref = entry.data["ref"]
         if ref is not None and (not _REF.fullmatch(ref) or ".." in ref):
             return False
+        if entry.data.get("join"):
+            commit, over = entry.data["join"]
+            if not _OID.fullmatch(commit) or not (over is None or _OID.fullmatch(over)):
+                return False
         known = isinstance(entry.data["time"], int) and isinstance(entry.data["message"], str)
         return known and ident.replace("-", "").isalnum() and all(inside(path) for path in puts)
     except (KeyError, TypeError, ValueError):

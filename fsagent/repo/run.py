@@ -54,6 +54,12 @@ _NO_TRANSPORT = {
 
 _NO_GIT = "git is not installed: install it with your package manager."
 
+PROTOCOLS = "file:git:http:https:ssh"
+"""The ways to another repository. Others, as ext, run what an address says."""
+
+_OF_TRANSPORTS = ("GIT_ASKPASS", "GIT_HTTP_", "GIT_PROXY_", "GIT_SSH", "GIT_SSL_")
+"""The variables by which a person tells git how to get to another repository."""
+
 PATIENCE = 5.0
 """Seconds after which a git command that is not done is looked at: it may wait for a pipe."""
 
@@ -198,6 +204,17 @@ def environment(root: Path, git_dir: Path, *, allowed: bool = False) -> dict[str
     name, email = COMMITTER.rstrip(">").split(" <")
     env |= {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
     return with_settings(env)
+
+
+def transport(*, ask: bool) -> dict[str, str]:
+    """Variables for a command that goes to another repository: the way there is the person's own.
+
+    With ``ask`` git may ask on the terminal for a name or a password.
+    """
+    own = {k: v for k, v in os.environ.items() if k.startswith(_OF_TRANSPORTS)}
+    if not ask:
+        own["GIT_ASKPASS"] = ""
+    return {**own, "GIT_TERMINAL_PROMPT": str(int(ask))}
 
 
 def with_settings(

@@ -50,8 +50,7 @@ class Laid:
             if put.data is not None:
                 spare = self._spare[path]
                 old = plain_file(f"{self.root}/{path}")
-                new = 0o777 if put.blob and put.blob.mode & 0o111 else 0o666
-                mode = kinds.S_IMODE(old.st_mode) if old else new
+                mode = _permissions(old, put)
                 self._stats[path] = disk.write(spare, [put.data], mode, settle=settle)
                 if old and kinds.S_IMODE(self._stats[path].st_mode) != mode:
                     os.chmod(spare, mode)  # what the umask took away
@@ -169,6 +168,17 @@ def as_read(root: str, puts: Mapping[str, Put]) -> bool:
 
 def _mark(stat: os.stat_result | None) -> tuple[int, ...]:
     return (stat.st_ino, stat.st_size, stat.st_mtime_ns) if stat else ()
+
+
+def _permissions(old: os.stat_result | None, put: Put) -> int:
+    """Those of the file that stands there, but for what the commit changes about running it."""
+    runs = bool(put.blob and put.blob.mode & 0o111)
+    if not old:
+        return 0o777 if runs else 0o666
+    mode = kinds.S_IMODE(old.st_mode)
+    if not put.blob or not put.was or put.blob.mode == put.was.mode:
+        return mode
+    return mode | (mode & 0o444) >> 2 if runs else mode & ~0o111
 
 
 def overtaken(private: str) -> Iterator[tuple[str, str]]:

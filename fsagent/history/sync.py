@@ -1,0 +1,314 @@
+"""One agent on several machines, and several agents with one past: their memories made one.
+
+    sync    fetch, merge, push; when somebody else has pushed meanwhile, again
+    merge   another fork's memory taken in
+    clone   the same agent in a second place
+
+A merge is one commit with both histories as its parents, made through the write door: its files are
+worked out in memory (``join``), so that a kill at any time leaves the old or the new. Nothing is
+ever forced, and no commit is ever lost.
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsagent import allow
+from fsagent.change import Change, Joining
+from fsagent.clock import stamp
+from fsagent.config import parse_config
+from fsagent.errors import AgentError, StoreError
+from fsagent.formats import clean, one_line
+from fsagent.history.fork import settle_home
+from fsagent.history.join import Joined, Side, join, reader
+from fsagent.history.undo import changed_lines
+from fsagent.layout import is_agents, read_plain, require_agent
+from fsagent.records import Record
+from fsagent.repo import Join, Repo, remote, sides
+from fsagent.repo.maintain import settle
+from fsagent.store import EditedError, Store
+from fsagent.turn import shortened, told_of
+
+if TYPE_CHECKING:
+    from fsagent.repo.remote import Remote
+
+_TRIES = 10
+"""How often it is begun again because somebody else pushes, or a person saves a file."""
+
+_EVENT = """\
+{person} brought the memory of {ours} and of {theirs} together. Both had changed the same; it is \
+for you to settle:
+{clashes}
+Where two versions stand under headings (In conflict: from …), keep what is right and delete the \
+headings, that at the end too."""
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync did: with which remote, and how many commits came from it and went there.
+
+    ``commit`` is where both are now, ``merged`` the merge commit, if there had to be one. ``told``
+    says what was done besides, ``clashes`` what both sides had changed: the agent knows of it.
+    """
+
+    remote: str
+    taken: int
+    given: int
+    commit: str
+    merged: str | None = None
+    clashes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Another agent's memory that was taken in: its name, how many commits, and the merge commit.
+
+    ``commit`` is None where there was nothing that is not here.
+    """
+
+    name: str
+    taken: int
+    commit: str | None
+    paths: tuple[str, ...] = ()
+    clashes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+
+
+# ── several machines ──────────────────────────────────────────────────────────────────────────
+
+
+def sync(
+    store: Store, place: str | None = None, *, machine: str, state_dir: Path, ask: bool = False
+) -> Synced:
+    """Bring this agent and another repository of it to the same: fetch, merge, push.
+
+    Args:
+        store: The agent's files. Hand edits are committed first, as the person's.
+        place: A remote's name, an address or a directory; by default the upstream of the branch.
+        machine: What this machine is called where both sides have changed the same words.
+        state_dir: Where it is kept which directories a person has named.
+        ask: Whether git may ask for a password on the terminal.
+
+    Raises:
+        StoreError: the other repository cannot be reached, or refuses; what is here is kept.
+    """
+    repo = store.repo
+    there = remote.choose(repo, place)
+    _refuse_strange(store, there, state_dir)
+    told = list[str]()
+    taken, clashes, merged = 0, list[str](), None
+    for attempt in range(_TRIES):
+        theirs = remote.fetch(repo, there, ask=ask)
+        if not there.name and not remote.remotes(repo):
+            there = remote.remember(repo, there)
+            if there.name:
+                told.append(f"{there.name} is {remote.shown(there.url)} from now on.")
+        names = machine, there.called
+        came = _take_in(store, theirs, names, f"sync: what came from {there.called}", told)
+        if came and theirs:
+            taken += sides.count(repo, came.before, theirs)
+            clashes += came.joined.clashes
+            merged = came.commit if came.commit != theirs else merged
+        head = repo.head()
+        if head is None:
+            raise StoreError(f"{store.root} has no commit yet: talk to it first.")
+        given = 0 if head == theirs else sides.count(repo, theirs, head)
+        if head == theirs or remote.push(repo, there, head, ask=ask):
+            return Synced(there.called, taken, given, head, merged, tuple(clashes), tuple(told))
+        time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
+    raise StoreError(
+        f"{there.called} is pushed to all the time. What was there is here now; sync again later."
+    )
+
+
+def _refuse_strange(store: Store, there: Remote, state_dir: Path) -> None:
+    """Refuse a directory that nobody but the agent's own configuration names."""
+    root = shlex.quote(str(store.root))
+    if there.typed and remote.is_local(there.url):
+        allow.add_place(store.root, state_dir, there.url)
+    known = allow.places(store.root, state_dir)
+    for url in remote.of_its_own(store.repo, there):
+        if url not in known:
+            raise AgentError(
+                f"{there.name} is the directory {one_line(url, 200)}, which only the agent's own "
+                f".git/config names, and its hooks would run. If it is yours: fsagent sync {root} "
+                f"{shlex.quote(url)}; or if you trust this agent: fsagent allow {root}"
+            )
+
+
+def clone(url: str, root: Path, *, state_dir: Path, ask: bool = False) -> Path:
+    """The agent at an address in a second place, with the same id: one agent, two machines.
+
+    Raises:
+        AgentError: ``root`` is there already, or what comes is no agent.
+        StoreError: the address cannot be reached.
+    """
+    where = remote.address(url)
+    repo = remote.clone(where, root, ask=ask)
+    list(settle(repo))
+    repo.close()
+    store = Store(root)
+    settle_home(store)
+    if remote.is_local(where):
+        allow.add_place(store.root, state_dir, where)
+    store.repo.close()
+    return root
+
+
+# ── several minds ─────────────────────────────────────────────────────────────────────────────
+
+
+def merge(store: Store, place: Path, *, allowed: bool = False) -> Merged:
+    """Take in the memory of another agent with which this one shares a past.
+
+    What the other one has not committed stays there, and its id and name too.
+
+    Raises:
+        NotAnAgent, AgentError: there is none at ``place``.
+        StoreError: they share no past, or something cannot be merged.
+    """
+    require_agent(place)
+    other = Repo(place, allowed=allowed)
+    try:
+        config, own = parse_config(read_plain(place / "agent.yaml")), store.config
+        theirs = other.head()
+        if theirs is None:
+            raise StoreError(f"{place} has no commit yet: there is nothing to take in.")
+        remote.take(store.repo, other, theirs)
+    finally:
+        other.close()
+    names = [one_line(clean(one.name), 60) for one in (own, config)]
+    if names[0] == names[1]:
+        names = [store.root.name, place.resolve().name]
+    identity = (own.id, own.name) if own.id != config.id else None
+    subject, told = f"merge: the memory of {names[1]}", list[str]()
+    came = _take_in(store, theirs, (names[0], names[1]), subject, told, identity, tell=True)
+    if came is None:
+        return Merged(names[1], 0, None, told=tuple(told))
+    taken = sides.count(store.repo, came.before, theirs)
+    paths, clashes = tuple(sorted(came.joined.heads)), tuple(came.joined.clashes)
+    return Merged(names[1], taken, came.commit, paths, clashes, tuple(told))
+
+
+# ── the commit ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Came:
+    """A history that was taken in: where HEAD was and is, and what had to change."""
+
+    before: str
+    commit: str
+    joined: Joined
+
+
+def _take_in(
+    store: Store,
+    theirs: str | None,
+    names: tuple[str, str],
+    subject: str,
+    told: list[str],
+    identity: tuple[str, str] | None = None,
+    *,
+    tell: bool = False,
+) -> _Came | None:
+    """Adopt hand edits, and join what is not here yet; None where there is nothing.
+
+    With ``tell`` the agent is told in any case, otherwise only of what it has to settle.
+    """
+    for _ in range(_TRIES):
+        with store.turn():
+            mended, adopted = store.settle()
+            told += mended
+            told += [f"Your edit of {', '.join(a.paths[:5])} was committed." for a in adopted]
+            events = [(told_of(store, one), one.change) for one in adopted]
+            head = store.repo.head()
+            if head and theirs and not store.repo.descends(theirs, head):
+                both = Side(head, names[0]), Side(theirs, names[1])
+                with suppress(EditedError):
+                    return _join(store, subject, both, events, identity, tell=tell)
+            if events:  # there is no merge to tell them with
+                with store.change("recall: what was edited by hand") as change:
+                    _add_events(change, events)
+            if not head or not theirs or store.repo.descends(theirs, head):
+                return None
+    raise StoreError(f"Files of {store.root} are saved all the time: try again later.")
+
+
+def _join(
+    store: Store,
+    subject: str,
+    both: tuple[Side, Side],
+    events: list[tuple[str, str]],
+    identity: tuple[str, str] | None,
+    *,
+    tell: bool,
+) -> _Came:
+    """Join two histories in one commit by the person; needs the turn.
+
+    Where ours has nothing that theirs has not, the branch moves on to theirs instead.
+    """
+    repo, person = store.repo, store.repo.person()
+    ours, theirs = both
+    with store.change(subject, author=person) as change:
+        change.begin()
+        joined = join(repo, ours, theirs, identity)
+        _refuse_edits(store, joined, theirs.name)
+        read = reader(repo, joined.taken.values())
+        files = joined.made | {path: read(blob) for path, blob in joined.taken.items()}
+        # Those that go come first: a folder may come in the place of a file.
+        change.writes = dict(sorted(files.items(), key=lambda one: (one[1] is not None, one[0])))
+        if tell:
+            lines = [
+                line
+                for path in sorted(files, key=lambda path: (not path.startswith("core/"), path))
+                if path.startswith(("core/", "archival/"))
+                for line in changed_lines(store.now(path), files[path])
+            ]
+            what = f"{person.name} brought in the memory of {theirs.name}:\n{shortened(lines)}"
+            events = [*events, (what, change.id)]
+        if joined.clashes:
+            clashes = "\n".join(f"- {said}" for said in joined.clashes)
+            what = _EVENT.format(
+                person=person.name, ours=ours.name, theirs=theirs.name, clashes=clashes
+            )
+            events = [*events, (what, change.id)]
+        taken = dict(joined.taken)
+        if events:
+            taken.pop(_add_events(change, events), None)
+        ahead = not events and not identity and repo.descends(ours.commit, theirs.commit)
+        over = ours.commit if ahead else None
+        change.joining = Joining(Join(theirs.commit, over), joined.heads, taken)
+    assert change.commit is not None  # noqa: S101 - joining always makes or finds one
+    return _Came(ours.commit, change.commit, joined)
+
+
+def _refuse_edits(store: Store, joined: Joined, name: str) -> None:
+    """Stop where a person has edited files that are not the agent's, and the merge would too."""
+    others = [path for path in joined.heads if not is_agents(path)]
+    for path, state in store.repo.compare(others).items():
+        if not state.work == state.staged == state.head:
+            raise StoreError(
+                f"{path} has edits that are not committed, and {name} has changed it too: commit "
+                "yours, or put them aside (git stash), and try again."
+            )
+
+
+def _add_events(change: Change, events: list[tuple[str, str]]) -> str:
+    """Let a change add these to recall; the answer is the segment that takes them."""
+    clock = change.store.clock
+    records = [
+        Record(clock.id(), stamp(clock.now()), "event", text, "", change=ident)
+        for text, ident in events
+    ]
+    path, data = change.store.with_records(records)
+    now = change.store.now(path) or b""
+    change.writes[path] = (change.writes.get(path, now) or b"") + data[len(now) :]
+    return path

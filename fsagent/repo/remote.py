@@ -1,0 +1,409 @@
+"""Another repository of the same history: fetching from it and pushing to it, never with force.
+
+What the agent's own ``.git/config`` says of a remote is its address and nothing else. An agent's
+directory may come from a stranger, and there is a lot in such a file that runs commands, or sends
+what is fetched or pushed elsewhere: ``core.sshCommand``, ``remote.*.uploadpack``,
+``credential.helper``, ``url.*.insteadOf``, ``http.proxy``. So Git works in a repository that is
+made for one fetch or push, in a folder of its own and with the person's own configuration only; it
+borrows the agent's folder of objects. Where the person allowed the agent, its own configuration
+counts and Git works in the agent's repository itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsagent.errors import AgentError, StoreError
+from fsagent.formats import one_line
+from fsagent.repo import Repo
+from fsagent.repo.run import (
+    ALWAYS,
+    PROTOCOLS,
+    GitFailed,
+    plain_environment,
+    run,
+    transport,
+    with_settings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SURE = ("-c", "core.fsync=committed", "-c", "transfer.fsckObjects=true")
+"""What came is on the disk before it is named, and is what it says."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_BRANCH = re.compile(
+    r"(?!.*(?:\.\.|@\{|//|/\.|\.lock(?:/|$)))[^-./\s\x00-\x1f~^:?*\[\\][^\s\x00-\x1f~^:?*\[\\]*"
+)
+
+_RACE = (
+    "(fetch first)",
+    "(non-fast-forward)",
+    "(stale info)",
+    "(remote ref updated since checkout)",
+    "cannot lock ref",
+    "failed to update ref",
+    "incorrect old value",
+    "reference already exists",
+    "(atomic push failed)",
+)
+"""How git says that somebody has pushed in this moment."""
+
+_SAYS_NOTHING = ("Could not read from remote", "Please make sure", "and the repository exists")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Another repository: its address, that for pushing, and the branch there.
+
+    ``name`` is what .git/config calls it, "" where it knows no such address; ``typed`` says that
+    the person named the address and not the name.
+    """
+
+    name: str
+    url: str
+    push_url: str
+    branch: str
+    typed: bool = False
+
+    @property
+    def called(self) -> str:
+        """What a person is told that it is called."""
+        return self.name or shown(self.url)
+
+
+def choose(repo: Repo, word: str | None) -> Remote:
+    """The remote that ``word`` names: a name, an address or a directory.
+
+    Without one it is that of the branch's upstream, or origin, or the only one, as for plain git.
+
+    Raises:
+        StoreError: there is none, or HEAD is on no branch.
+    """
+    root = shlex.quote(str(repo.root))
+    branch = repo.branch()
+    if branch is None:
+        raise StoreError(
+            f"HEAD of {repo.root} is detached, so there is no branch to sync: "
+            f"git -C {root} switch -c NAME makes one."
+        )
+    settings = repo.settings
+    names = remotes(repo)
+    upstream = settings.get(f"branch.{branch}.remote")
+    if word is None:
+        word = upstream if upstream in names else "origin" if "origin" in names else None
+        word = names[0] if word is None and len(names) == 1 else word
+        if word is None:
+            raise StoreError(
+                f"{repo.root.name} has no other place yet: name one, as in "
+                f"fsagent sync {root} PLACE. A PLACE can be made by git init --bare PLACE."
+            )
+    typed = word not in names
+    if typed:
+        url = address(word)
+        word = next((one for one in names if settings.get(f"remote.{one}.url") == url), None)
+        if word is None:
+            return Remote("", url, url, branch, typed)
+    there = settings.get(f"branch.{branch}.merge") if upstream == word else None
+    there = (there or branch).removeprefix("refs/heads/")
+    if not _BRANCH.fullmatch(there):
+        raise StoreError(f"branch.{branch}.merge in .git/config names no branch: mend it.")
+    url = settings.get(f"remote.{word}.url") or ""
+    return Remote(word, url, settings.get(f"remote.{word}.pushurl") or url, there, typed)
+
+
+def remotes(repo: Repo) -> list[str]:
+    """The names of the remotes that are configured."""
+    keys = (entry.key for entry in repo.settings.entries)
+    found = (re.fullmatch(r"remote\.(.+)\.url", key, re.DOTALL) for key in keys)
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
+def address(word: str) -> str:
+    """The address that a person typed: of another machine, or a directory of this one.
+
+    Raises:
+        StoreError: there is no such directory, or it is of no kind that is gone to.
+    """
+    if _URL.match(word) or _is_ssh(word):
+        return word
+    place = Path(word).expanduser()
+    if not word or not place.is_dir():
+        raise StoreError(
+            f"{one_line(word, 100)!r} is no remote by that name, no address, and no directory: "
+            "git remote -v lists the names."
+        )
+    return str(place.resolve())
+
+
+def _is_ssh(word: str) -> bool:
+    """Whether this is ``host:path`` (git-fetch(1), "Git URLs"): a colon before any slash."""
+    return re.match(r"[^/:]+:(?!:)", word) is not None and not os.path.exists(word)
+
+
+def is_local(url: str) -> bool:
+    """Whether an address is a directory of this machine, where its hooks would run."""
+    return url.startswith("file://") or not (_URL.match(url) or _is_ssh(url))
+
+
+def of_its_own(repo: Repo, remote: Remote) -> list[str]:
+    """The directories of this machine that only the agent's own .git/config names."""
+    if repo.allowed or not remote.name:
+        return []
+    urls = {remote.url, remote.push_url}
+    own = {entry.value for entry in repo.settings.entries if entry.own}
+    return sorted(url for url in urls if is_local(url) and url in own)
+
+
+def shown(url: str) -> str:
+    """An address without the password that may be in it."""
+    return one_line(re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url), 200)
+
+
+# ── going there ───────────────────────────────────────────────────────────────────────────────
+
+
+def fetch(repo: Repo, remote: Remote, *, ask: bool = False) -> str | None:
+    """The newest commit of the remote's branch, with all of its history; None: no such branch.
+
+    Raises:
+        StoreError: the remote cannot be reached, or holds what is no sound history.
+    """
+    if (repo.place.common / "shallow").exists():
+        raise StoreError(
+            f"{repo.root} does not hold all of its history: "
+            f"git -C {shlex.quote(str(repo.root))} fetch --unshallow brings the rest."
+        )
+    come = "refs/fsagent/came"
+    with _at_work(repo, ask=ask) as (git, own):
+        try:
+            git(
+                *(*_SURE, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
+                *("--no-recurse-submodules", "--no-auto-maintenance", "--refmap="),
+                *("--end-of-options", remote.name if own and remote.name else remote.url),
+                f"+refs/heads/{remote.branch}:{come}",
+            )
+            found = git("rev-parse", "--verify", f"{come}^{{commit}}").decode().strip()
+        except GitFailed as error:
+            if "couldn't find remote ref" in error.text:
+                return None
+            raise _unreachable(remote, error) from None
+        finally:
+            if own:
+                with suppress(StoreError):
+                    git("update-ref", "-d", come)
+    note(repo, remote, found)
+    return found
+
+
+def push(repo: Repo, remote: Remote, commit: str, *, ask: bool = False) -> bool:
+    """Give the remote's branch this commit; False when somebody else has pushed meanwhile.
+
+    Raises:
+        StoreError: the remote cannot be reached, or refuses.
+    """
+    with _at_work(repo, ask=ask) as (git, own):
+        try:
+            git(
+                *("push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags"),
+                *("--recurse-submodules=no", "--end-of-options"),
+                remote.name if own and remote.name else remote.push_url,
+                f"{commit}:refs/heads/{remote.branch}",
+            )
+        except GitFailed as error:
+            said = error.out.decode(errors="replace")
+            refused = [line for line in said.splitlines() if line.startswith("!")]
+            if any(word in line for line in refused for word in _RACE):
+                return False
+            if refused:
+                raise _refused(remote, refused[0], error.text) from None
+            raise _unreachable(remote, error) from None
+    note(repo, remote, commit)
+    return True
+
+
+def note(repo: Repo, remote: Remote, commit: str) -> None:
+    """Remember where the remote's branch is, as plain git does."""
+    if remote.name:
+        with suppress(GitFailed):  # a name that makes no ref
+            repo._git("update-ref", f"refs/remotes/{remote.name}/{remote.branch}", commit)
+
+
+def remember(repo: Repo, remote: Remote) -> Remote:
+    """Call an address ``origin`` from now on, and let plain git follow it too."""
+    if "@" in remote.url and shown(remote.url) != remote.url:
+        return remote  # a password is kept nowhere
+    branch = repo.branch()
+    for key, value in (
+        ("remote.origin.url", remote.url),
+        ("remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"),
+        (f"branch.{branch}.remote", "origin"),
+        (f"branch.{branch}.merge", f"refs/heads/{remote.branch}"),
+    ):
+        repo._git("config", "--local", key, value)
+    return replace(remote, name="origin")
+
+
+class _Git:
+    """Runs git for one visit."""
+
+    def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
+        self._env = env
+        self._cwd = cwd
+
+    def __call__(self, *args: str) -> bytes:
+        return run(["git", *ALWAYS, *args], self._env, self._cwd)
+
+
+@contextmanager
+def _at_work(repo: Repo, *, ask: bool) -> Iterator[tuple[_Git, bool]]:
+    """Where git works, and whether that is the agent's own repository: see above."""
+    if repo.allowed:
+        yield _Git({**repo._env, **transport(ask=ask)}, repo.root), True
+        return
+    kind = repo.settings.get("extensions.objectformat") or "sha1"
+    with tempfile.TemporaryDirectory(prefix="fsagent-") as place:
+        init = ["git", "init", "-q", "--bare", "--template=", f"--object-format={kind}", "."]
+        run(init, plain_environment(), Path(place))
+        env = _plain(ask=ask) | {"GIT_DIR": place}
+        env |= {"GIT_OBJECT_DIRECTORY": str(repo.place.common / "objects")}
+        git = _Git(env, repo.root)
+        head = repo.head()
+        if head:  # so that the other side knows what there is here
+            git("update-ref", "refs/heads/here", head)
+        yield git, False
+
+
+def _plain(*, ask: bool) -> dict[str, str]:
+    """The environment of git where no agent's configuration counts."""
+    env = with_settings(plain_environment() | {"LC_ALL": "C", "GIT_PAGER": "cat"})
+    return env | transport(ask=ask) | {"GIT_ALLOW_PROTOCOL": PROTOCOLS}
+
+
+def _unreachable(remote: Remote, error: GitFailed) -> StoreError:
+    return StoreError(
+        f"{remote.called} cannot be reached ({_why(error.text)}). What you have here is kept: "
+        "sync again when it is there."
+    )
+
+
+def _refused(remote: Remote, line: str, said: str) -> StoreError:
+    why = line.rpartition("\t")[2]
+    if "currently checked out" in line or "currently checked out" in said:
+        return StoreError(
+            f"{remote.called} is a work tree, and git does not push to the branch that is checked "
+            "out there: sync both with a bare repository (git init --bare PLACE)."
+        )
+    heard = [one.partition(":")[2].strip() for one in said.splitlines() if "remote:" in one]
+    more = f": {one_line(' '.join(heard), 200)}" if heard else ""
+    return StoreError(
+        f"{remote.called} refuses what is pushed ({one_line(why, 120)}{more}). Nothing is lost "
+        "here; whoever looks after it knows why."
+    )
+
+
+def _why(text: str) -> str:
+    """The line of git's that says what is wrong, without what is secret in it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if not any(word in line for word in _SAYS_NOTHING)]
+    first, *more = telling or lines or ["git does not say"]
+    line = re.sub(r"^(?:fatal|error|ssh): ", "", first)
+    return shown(f"{line} {more[0]}" if line.endswith(":") and more else line).rstrip(".")
+
+
+# ── clones ────────────────────────────────────────────────────────────────────────────────────
+
+
+def clone(url: str, root: Path, *, ask: bool = False) -> Repo:
+    """The repository at an address as a new one at ``root``, with its files.
+
+    Raises:
+        AgentError: ``root`` is there already, or what comes is no agent.
+        StoreError: the address cannot be reached.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise AgentError(f"'{root}' is there already: choose another name for the clone.")
+    there = root.exists()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AgentError(f"'{root}' cannot be made: {error.strerror}.") from error
+    try:
+        command = ["git", *ALWAYS, *_SURE, "clone", "--quiet", "--no-checkout", "--no-local"]
+        command += ["--template=", "--origin=origin", "--no-recurse-submodules"]
+        try:
+            run([*command, "--end-of-options", url, "."], _plain(ask=ask), root)
+        except GitFailed as error:
+            raise StoreError(f"{shown(url)} cannot be cloned ({_why(error.text)}).") from None
+        repo = Repo(root)
+        branch = _branch(repo, url)
+        repo._git("reset", "-q", "--hard")
+        if "agent.yaml" not in repo.files("HEAD", ["agent.yaml"]):
+            raise AgentError(
+                f"{shown(url)} holds no agent (there is no agent.yaml on {branch}): "
+                "is it the right one?"
+            )
+    except BaseException:
+        for entry in list(root.iterdir()):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if not there:
+            root.rmdir()
+        raise
+    return repo
+
+
+def _branch(repo: Repo, url: str) -> str:
+    """The branch that a clone is on; where the other side's HEAD names none, main or the only one.
+
+    The HEAD of a bare repository that was pushed to names what ``git init`` named, be it there or
+    not.
+    """
+    if repo.head() is None:
+        out = repo._git("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin/")
+        names = out.decode().split()
+        if not names:
+            raise AgentError(f"{shown(url)} is empty: fsagent sync DIR {shown(url)} fills it.")
+        branch = "main" if "main" in names else names[0]
+        if len(names) > 1 and branch != "main":
+            raise AgentError(
+                f"{shown(url)} has the branches {', '.join(names[:5])} and does not say which is "
+                "the agent: git symbolic-ref HEAD refs/heads/NAME says it there."
+            )
+        repo._git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        repo._git("update-ref", f"refs/heads/{branch}", f"refs/remotes/origin/{branch}")
+        repo._git("config", "--local", f"branch.{branch}.remote", "origin")
+        repo._git("config", "--local", f"branch.{branch}.merge", f"refs/heads/{branch}")
+    return repo.branch() or "HEAD"
+
+
+def take(repo: Repo, other: Repo, commit: str) -> None:
+    """Take over what ``commit`` of another agent's repository needs and this one lacks.
+
+    No git runs in the other one: its objects are read from here, and each is looked over.
+    """
+    if repo.resolve(commit):
+        return
+    objects = str(other.place.common / "objects")
+    quoted = objects.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    more = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"'}
+    wanted = f"{commit}\n" + "".join(f"^{head}\n" for head in [repo.head()] if head)
+    try:
+        pack = repo._git(
+            "pack-objects", "-q", "--revs", "--stdout", stdin=wanted.encode(), more=more
+        )
+        repo._git(*_SURE, "index-pack", "--stdin", "--strict", stdin=pack)
+    except GitFailed as error:
+        raise StoreError(
+            f"{other.root} cannot be read as a whole ({_why(error.text)}): "
+            f"fsagent check {shlex.quote(str(other.root))} says what is wrong."
+        ) from None

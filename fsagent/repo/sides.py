@@ -1,0 +1,61 @@
+"""Two histories that have parted: where, and what each of them has made of the files since."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from fsagent.repo.puts import Blob
+from fsagent.repo.run import GitFailed
+
+if TYPE_CHECKING:
+    from fsagent.repo import Repo
+
+
+def bases(repo: Repo, one: str, two: str) -> list[str]:
+    """The commits at which two histories parted: mostly one; none where they share no past."""
+    try:
+        out = repo._git("merge-base", "--all", one, two)
+    except GitFailed as error:
+        if error.text == "exit status 1":
+            return []
+        raise
+    return sorted(out.decode().split())
+
+
+def entries(repo: Repo, old: str, new: str) -> dict[str, tuple[Blob | None, Blob | None]]:
+    """The paths that differ between two commits, with the entry before and after.
+
+    An entry is a file, or a link or a submodule: ``mode`` tells.
+    """
+    out = repo._git(
+        *("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev"),
+        *("--end-of-options", old, new, "--"),
+    )
+    parts = out.split(b"\0")[:-1]
+    found = {}
+    for info, path in zip(parts[::2], parts[1::2], strict=True):
+        old_mode, new_mode, before, after, _ = info.decode().lstrip(":").split()
+        found[os.fsdecode(path)] = _entry(before, old_mode), _entry(after, new_mode)
+    return found
+
+
+def _entry(oid: str, mode: str) -> Blob | None:
+    return Blob(oid, int(mode, 8)) if int(mode) else None
+
+
+def count(repo: Repo, since: str | None, until: str) -> int:
+    """How many commits ``until`` has that ``since`` has not."""
+    past = [f"^{since}"] if since else []
+    return int(repo._git("rev-list", "--count", "--end-of-options", until, *past, "--"))
+
+
+def date(repo: Repo, commit: str, path: str | None = None) -> str:
+    """The day of the last commit up to ``commit`` that touched ``path``, as 2026-11-21."""
+    only = [path] if path else []
+    form = "--format=%cd"
+    return (
+        repo._git("log", "-n1", form, "--date=short", "--end-of-options", commit, "--", *only)
+        .decode()
+        .strip()
+    )

@@ -1,0 +1,661 @@
+"""One agent on several machines: sync, clone, and what a merge of two histories leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fsagent import Agent, ScriptedClient, call
+from fsagent.cli import cli
+from fsagent.environment import Environment
+from fsagent.errors import AgentError, StoreError
+from fsagent.repo import remote
+
+from conftest import git, script, subjects
+
+Machines = Callable[..., tuple[Agent, Agent]]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A bare repository, as a person makes one."""
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "place.git")], check=True)
+    return tmp_path / "place.git"
+
+
+@pytest.fixture
+def machines(tmp_path: Path, bare: Path) -> Iterator[Machines]:
+    """Makes one agent on two machines, ``laptop`` and ``desktop``, which sync through ``bare``."""
+    made: list[Agent] = []
+
+    def make(place: str | Path = bare) -> tuple[Agent, Agent]:
+        laptop, desktop = (replace(Environment.read(), machine=n) for n in ("laptop", "desktop"))
+        one = Agent.init(
+            tmp_path / "laptop",
+            name="sarah",
+            human="Name: Tim",
+            client=ScriptedClient(["Hi."] * 100),
+            environment=laptop,
+        )
+        made.append(one)
+        one.sync(str(place))
+        two = Agent.clone(
+            str(place), tmp_path / "desktop", ScriptedClient(["Ho."] * 100), environment=desktop
+        )
+        made.append(two)
+        return one, two
+
+    yield make
+    for agent in made:
+        agent.close()
+
+
+def files(agent: Agent) -> dict[str, bytes]:
+    """Everything in the work tree."""
+    return {
+        str(path.relative_to(agent.root)): path.read_bytes()
+        for path in sorted(agent.root.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(agent.root).parts
+    }
+
+
+def said(agent: Agent) -> list[str]:
+    """What stands in recall, in the order of time."""
+    return [record.content for record in agent.store.newest()][::-1]
+
+
+def in_step(one: Agent, two: Agent) -> None:
+    """Both have the same files and history, and nothing is left over."""
+    assert files(one) == files(two)
+    assert one.store.repo.head() == two.store.repo.head()
+    for agent in (one, two):
+        assert git(agent, "status", "--porcelain") == ""
+        git(agent, "fsck", "--full", "--strict")
+        assert not any((agent.root / ".git/fsagent").glob("tmp/*"))
+
+
+def parents(agent: Agent, rev: str = "HEAD") -> list[str]:
+    return git(agent, "rev-parse", f"{rev}^@").split()
+
+
+def invoke(*arguments: str | Path, status: int = 0) -> str:
+    done = CliRunner().invoke(cli, [str(one) for one in arguments], catch_exceptions=False)
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+# ── fetch, merge, push ────────────────────────────────────────────────────────────────────────
+
+
+def test_two_machines_learn_from_each_other(machines: Machines) -> None:
+    laptop, desktop = machines()
+    assert laptop.config.id == desktop.config.id
+    script(
+        laptop,
+        call("core_memory_append", label="human", content="Likes tea."),
+        call("archival_memory_insert", content="The kettle is on the left."),
+        "Noted.",
+    )
+    script(desktop, call("core_memory_append", label="human", content="Lives in Ghent."), "Noted.")
+    here = laptop.chat("I like tea.").commits
+    there = desktop.chat("I live in Ghent.").commits
+
+    done = laptop.sync()
+    assert (done.remote, done.taken, done.given, done.merged) == ("origin", 0, 3, None)
+    head = laptop.store.repo.head()
+    done = desktop.sync()
+    assert (done.taken, done.given, done.clashes) == (3, 3, ())
+    assert parents(desktop) == [there[-1], head]
+    assert desktop.log(limit=1)[0].subject == "sync: what came from origin"
+    assert desktop.log(limit=1)[0].author == "Tim"
+    done = laptop.sync()
+    assert (done.taken, done.given, done.merged) == (3, 0, None)
+
+    in_step(laptop, desktop)
+    assert laptop.blocks["human"].text == "Name: Tim\nLikes tea.\nLives in Ghent."
+    assert [note.text for note in desktop.notes] == ["The kettle is on the left."]
+    assert {"I like tea.", "I live in Ghent."} <= set(said(laptop))
+    assert all(laptop.store.repo.descends(one, "HEAD") for one in (*here, *there))
+    assert desktop.search("kettle").hits[0].doc.text == "The kettle is on the left."
+    assert (laptop.sync().taken, laptop.sync().given) == (0, 0)
+
+
+def test_what_was_said_on_two_machines_is_one_conversation_in_the_order_of_time(
+    machines: Machines,
+) -> None:
+    laptop, desktop = machines()
+    note = call("archival_memory_insert", content="A note.")
+    for number, agent in enumerate((laptop, desktop, laptop, laptop, desktop)):
+        script(agent, note, f"Reply {number}.")
+        agent.chat(f"Message {number}.")
+    laptop.sync()
+    desktop.sync()
+    messages = [f"Message {number}." for number in range(5)]
+    assert [text for text in said(desktop) if text.startswith("Message")] == messages
+    # Turns are whole: no call has lost its result, and the newest is the last one.
+    turns = [record.turn for record in desktop.store.newest()]
+    assert len(turns) == 5 * 4
+    assert all(len(set(turns[at : at + 4])) == 1 for at in range(0, 20, 4))
+    prompt = desktop.context().render()
+    assert prompt.index("Message 0.") < prompt.index("Message 1.") < prompt.index("Message 4.")
+    assert "The turn ended before" not in prompt
+
+
+def test_hand_edits_are_committed_first_and_the_agent_knows(machines: Machines) -> None:
+    laptop, desktop = machines()
+    (laptop.root / "core/human.md").write_text("Name: Tom\n")
+    (laptop.root / "README").write_text("mine\n")
+    git(laptop, "add", "README")
+    done = laptop.sync()
+    assert done.told == ("Your edit of core/human.md was committed.",)
+    assert git(laptop, "status", "--porcelain") == "A  README\n"
+    assert "Tim edited core/human.md by hand" in said(laptop)[-1]
+    desktop.sync()
+    assert desktop.blocks["human"].text == "Name: Tom"
+    # And together with a merge: it is one commit that tells of the edit.
+    desktop.chat("Hello.")
+    (laptop.root / "core/human.md").write_text("Name: Tam\n")
+    desktop.sync()
+    laptop.sync()
+    assert subjects(laptop)[:2] == ["sync: what came from origin", "hand edit: core/human.md"]
+    assert "+Name: Tam" in said(laptop)[-1]
+    assert git(laptop, "status", "--porcelain") == "A  README\n"
+
+
+def test_what_clashes_stays_in_both_versions_and_the_agent_is_told(machines: Machines) -> None:
+    laptop, desktop = machines()
+    laptop.blocks["human"] = "Name: Tim\nCity: Rome\n"
+    laptop.sync()
+    desktop.sync()
+    laptop.blocks["human"] = "Name: Tim\nCity: Ghent\n"
+    desktop.blocks["human"] = "Name: Tim\nCity: Paris\n"
+    laptop.sync()
+    done = desktop.sync()
+    sentence = "origin has 'City: Ghent', desktop has 'City: Paris': both stay, under headings"
+    assert done.clashes == (f"core/human.md: {sentence}",)
+    day = git(desktop, "log", "-n1", "--format=%cs").strip()
+    assert desktop.blocks["human"].text == (
+        f"Name: Tim\n## In conflict: from origin, {day}\nCity: Ghent\n"
+        f"## In conflict: from desktop, {day}\nCity: Paris\n## End of conflict"
+    )
+    laptop.sync()
+    in_step(laptop, desktop)
+    event = said(laptop)[-1]
+    assert "it is for you to settle" in event
+    assert sentence in event
+    assert next(desktop.store.newest()).change == desktop.log(limit=1)[0].change
+    # The agent settles it, on one of the machines.
+    script(
+        laptop,
+        call("memory_rethink", label="human", new_memory="Name: Tim\nCity: Ghent"),
+        "Ghent it is.",
+    )
+    laptop.chat("I live in Ghent now.")
+    laptop.sync()
+    desktop.sync()
+    in_step(laptop, desktop)
+    assert "conflict" not in desktop.blocks["human"].text
+
+
+def test_a_note_deleted_here_and_edited_there_stays(machines: Machines) -> None:
+    laptop, desktop = machines()
+    note = laptop.notes.add("The plumber comes on Monday.")
+    other = laptop.notes.add("The window is open.")
+    laptop.sync()
+    desktop.sync()
+    for path in (note.path, other.path):
+        (laptop.root / path).unlink()
+    file = desktop.root / note.path
+    file.write_text(file.read_text().replace("Monday", "Tuesday"))
+    laptop.sync()
+    done = desktop.sync()
+    assert done.clashes == (
+        f"{note.path}: origin deleted it, desktop changed it: it stays, as desktop has it",
+    )
+    laptop.sync()
+    in_step(laptop, desktop)
+    assert [note.text for note in laptop.notes] == ["The plumber comes on Tuesday."]
+
+
+def test_a_record_that_was_deleted_on_one_machine_does_not_come_back(machines: Machines) -> None:
+    laptop, desktop = machines()
+    laptop.chat("My secret is 1234.")
+    laptop.sync()
+    desktop.sync()
+    path = laptop.store.segments()[0]
+    lines = (laptop.root / path).read_text().splitlines(keepends=True)
+    (laptop.root / path).write_text("".join(line for line in lines if "1234" not in line))
+    with (desktop.root / path).open("a") as file:  # as a copied directory does
+        record = {"id": "zz", "ts": "2036-01-01T00:00:00Z", "role": "event", "content": "later"}
+        file.write(json.dumps(record) + "\n")
+    laptop.sync()
+    desktop.sync()
+    laptop.sync()
+    in_step(laptop, desktop)
+    assert "My secret is 1234." not in said(laptop)
+    assert said(laptop).count("later") == 1
+
+
+def test_files_of_a_persons_own_come_along_and_their_edits_are_not_overwritten(
+    machines: Machines,
+) -> None:
+    laptop, desktop = machines()
+    (laptop.root / "run.sh").write_text("#!/bin/sh\n")
+    (laptop.root / "run.sh").chmod(0o755)
+    (laptop.root / "files").mkdir()
+    (laptop.root / "files/a.bin").write_bytes(b"\0a")
+    git(laptop, "add", "run.sh", "files")
+    git(laptop, "commit", "-qm", "tools")
+    laptop.sync()
+    desktop.sync()
+    assert os.access(desktop.root / "run.sh", os.X_OK)
+    in_step(laptop, desktop)
+
+    (laptop.root / "run.sh").write_text("#!/bin/sh\necho\n")
+    git(laptop, "commit", "-qam", "more")
+    laptop.sync()
+    (desktop.root / "run.sh").write_text("mine\n")
+    head = desktop.store.repo.head()
+    with pytest.raises(StoreError, match=r"run\.sh has edits that are not committed, and origin"):
+        desktop.sync()
+    assert desktop.store.repo.head() == head
+    assert (desktop.root / "run.sh").read_text() == "mine\n"
+    git(desktop, "checkout", "-q", "run.sh")
+    desktop.sync()
+    in_step(laptop, desktop)
+    # Only whether it runs has changed.
+    (laptop.root / "run.sh").chmod(0o644)
+    git(laptop, "commit", "-qam", "not to be run")
+    laptop.sync()
+    desktop.chat("Hello.")
+    desktop.sync()
+    laptop.sync()
+    assert not os.access(desktop.root / "run.sh", os.X_OK)
+    in_step(laptop, desktop)
+
+
+def test_no_text_and_changed_on_both_sides_stays_twice(machines: Machines) -> None:
+    laptop, desktop = machines()
+    for agent, data in ((laptop, b"\0laptop"), (desktop, b"\0desktop")):
+        (agent.root / "files").mkdir()
+        (agent.root / "files/a.bin").write_bytes(data)
+    laptop.sync()
+    done = desktop.sync()
+    laptop.sync()
+    in_step(laptop, desktop)
+    assert files(laptop)["files/a.bin"] == b"\0desktop"
+    assert files(laptop)["files/a.from-origin.bin"] == b"\0laptop"
+    assert "files/a.from-origin.bin" in done.clashes[0]
+
+
+def test_a_link_is_refused_with_the_remedy(machines: Machines) -> None:
+    laptop, desktop = machines()
+    (laptop.root / "link").symlink_to("agent.yaml")
+    git(laptop, "add", "link")
+    git(laptop, "commit", "-qm", "a link")
+    laptop.sync()
+    head = desktop.store.repo.head()
+    with pytest.raises(StoreError, match=r"link is a link or .*: git -C \S+ merge [0-9a-f]{12}"):
+        desktop.sync()
+    assert desktop.store.repo.head() == head
+    git(desktop, "merge", "-q", "origin/main")
+    assert desktop.sync().given == 0
+    in_step(laptop, desktop)
+
+
+# ── the other place ───────────────────────────────────────────────────────────────────────────
+
+
+def test_the_first_place_is_called_origin(machines: Machines, bare: Path) -> None:
+    laptop, desktop = machines()
+    for agent in (laptop, desktop):
+        assert git(agent, "remote", "get-url", "origin").strip() == str(bare)
+        assert git(agent, "rev-parse", "--abbrev-ref", "@{upstream}").strip() == "origin/main"
+        assert "ahead" not in git(agent, "status", "-sb")
+    laptop.chat("Hello.")
+    laptop.sync("origin")
+    laptop.sync(str(bare))
+    assert git(laptop, "remote").split() == ["origin"]
+    assert desktop.sync().taken == 1
+
+
+def test_the_upstream_counts_then_origin_then_the_only_one(
+    machines: Machines, tmp_path: Path
+) -> None:
+    laptop, _ = machines()
+    repo = laptop.store.repo
+    for name in ("backup", "third"):
+        subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / name)], check=True)
+        git(laptop, "remote", "add", name, str(tmp_path / name))
+    assert remote.choose(repo, None).name == "origin"
+    git(laptop, "config", "branch.main.remote", "backup")
+    git(laptop, "config", "branch.main.merge", "refs/heads/elsewhere")
+    assert remote.choose(repo, None) == remote.Remote(
+        "backup", str(tmp_path / "backup"), str(tmp_path / "backup"), "elsewhere"
+    )
+    assert remote.choose(repo, "third").branch == "main"
+    git(laptop, "config", "branch.main.merge", "refs/heads/a:refs/heads/b")
+    with pytest.raises(StoreError, match="names no branch"):
+        remote.choose(repo, None)
+    git(laptop, "config", "--unset", "branch.main.remote")
+    git(laptop, "remote", "remove", "origin")
+    with pytest.raises(StoreError, match="has no other place yet: name one"):
+        remote.choose(repo, None)
+    git(laptop, "remote", "remove", "third")
+    assert remote.choose(repo, None).name == "backup"
+
+
+def test_a_place_that_is_not_there_is_one_sentence(
+    machines: Machines, bare: Path, tmp_path: Path
+) -> None:
+    laptop, _ = machines()
+    laptop.chat("Hello.")
+    head = laptop.store.repo.head()
+    bare.rename(tmp_path / "away.git")
+    output = invoke("sync", laptop.root, status=1)
+    assert output.startswith("Error: origin cannot be reached (")
+    assert output.endswith("What you have here is kept: sync again when it is there.\n")
+    assert len(output.splitlines()) == 1
+    for place, why in (
+        ("http://127.0.0.1:9/x.git", "Failed to connect"),
+        ("git://127.0.0.1:9/x.git", "unable to connect"),
+        ("ssh://git@127.0.0.1:9/x.git", "127.0.0.1|ssh"),
+    ):
+        with pytest.raises(StoreError, match=f"cannot be reached .*({why})"):
+            laptop.sync(place)
+    for place in ("ext::sh -c touch% x", "nowhere", "--upload-pack=x", "", "a\nb"):
+        with pytest.raises(StoreError, match="is no remote by that name"):
+            laptop.sync(place)
+    assert laptop.store.repo.head() == head
+    (tmp_path / "away.git").rename(bare)
+    assert laptop.sync().given == 1
+
+
+def test_a_password_is_neither_shown_nor_kept(make: Callable[..., Agent]) -> None:
+    agent = make()
+    with pytest.raises(StoreError) as caught:
+        agent.sync("http://tim:hunter2@127.0.0.1:9/x.git")
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in git(agent, "config", "--list")
+
+
+def test_a_place_that_refuses_says_why(machines: Machines, bare: Path) -> None:
+    laptop, _ = machines()
+    hook = bare / "hooks/pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'not on a Sunday' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    laptop.chat("Hello.")
+    with pytest.raises(StoreError, match=r"origin refuses .*pre-receive hook.*not on a Sunday"):
+        laptop.sync()
+    hook.unlink()
+    assert laptop.sync().given == 1
+
+
+def test_a_work_tree_is_no_place_to_push_to(machines: Machines, tmp_path: Path) -> None:
+    laptop, desktop = machines()
+    laptop.chat("Hello.")
+    with pytest.raises(StoreError, match=r"is a work tree, .*bare repository"):
+        laptop.sync(str(desktop.root))
+    desktop.chat("Hello.")
+    with pytest.raises(StoreError, match="is a work tree"):
+        laptop.sync(str(desktop.root))
+    assert "sync: what came from" in subjects(laptop)[0]  # that it has
+
+
+def test_detached_and_in_the_middle_of_a_merge_nothing_is_synced(machines: Machines) -> None:
+    laptop, _ = machines()
+    git(laptop, "switch", "-q", "--detach")
+    with pytest.raises(StoreError, match=r"HEAD of .* is detached.*switch -c NAME"):
+        laptop.sync()
+
+
+def test_histories_that_share_nothing_are_told_apart(
+    machines: Machines, bare: Path, tmp_path: Path
+) -> None:
+    machines()
+    other = Agent.init(tmp_path / "other")
+    head = other.store.repo.head()
+    with pytest.raises(StoreError, match=r"shares no past with other"):
+        other.sync(str(bare))
+    assert other.store.repo.head() == head
+    other.close()
+
+
+def test_somebody_who_pushes_in_between_is_merged_too(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, desktop = machines()
+    real, rounds = remote.push, iter(range(3))
+
+    def late(*args: object, **options: object) -> bool:
+        for number in rounds:
+            desktop.chat(f"In between {number}.")
+            with monkeypatch.context() as once:
+                once.setattr(remote, "push", real)
+                desktop.sync()
+            break
+        return real(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(remote, "push", late)
+    laptop.chat("Hello.")
+    done = laptop.sync()
+    monkeypatch.setattr(remote, "push", real)
+    assert done.taken >= 3
+    desktop.sync()
+    in_step(laptop, desktop)
+    assert [f"In between {n}." in said(laptop) for n in range(3)] == [True] * 3
+
+
+def test_many_who_push_at_once(machines: Machines, bare: Path, tmp_path: Path) -> None:
+    laptop, desktop = machines()
+    third = Agent.clone(str(bare), tmp_path / "third", ScriptedClient(["Hm."] * 20))
+    agents = [laptop, desktop, third]
+    failed: list[BaseException] = []
+
+    def work(agent: Agent) -> None:
+        try:
+            for number in range(3):
+                agent.chat(f"{agent.root.name} {number}")
+                agent.sync()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(agent,)) for agent in agents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    for agent in agents:
+        agent.sync()
+    for agent in agents:
+        agent.sync()
+    in_step(laptop, desktop)
+    in_step(laptop, third)
+    assert all(f"{a.root.name} {n}" in said(laptop) for a in agents for n in range(3))
+    third.close()
+
+
+# ── clone ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_clone_is_the_same_agent_and_no_copy(machines: Machines, tmp_path: Path) -> None:
+    laptop, desktop = machines()
+    from fsagent.history.fork import copied_from
+
+    assert copied_from(desktop.store) is None
+    assert "is a copy of" not in invoke("check", desktop.root)
+    first, second = laptop.chat("One."), desktop.chat("Two.")
+    assert first.commits != second.commits
+    assert set(laptop.store.segments()).isdisjoint(desktop.store.segments())
+
+
+def test_what_cannot_be_cloned_leaves_nothing_behind(bare: Path, tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match=r"is empty: fsagent sync DIR .*place\.git fills it"):
+        Agent.clone(str(bare), tmp_path / "new")
+    with pytest.raises(StoreError, match=r"cannot be cloned \(.*Connection refused"):
+        Agent.clone("git://127.0.0.1:9/x.git", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    work = tmp_path / "work"
+    subprocess.run(["git", "init", "-q", "-b", "trunk", str(work)], check=True)
+    (work / "a").write_text("a\n")
+    git(work, "add", "a")
+    git(work, "commit", "-qm", "a")
+    git(work, "push", "-q", str(bare), "trunk")
+    with pytest.raises(AgentError, match=r"holds no agent \(there is no agent\.yaml on trunk\)"):
+        Agent.clone(str(bare), tmp_path / "new")
+    (tmp_path / "new").mkdir()
+    with pytest.raises(AgentError, match="holds no agent"):
+        Agent.clone(str(bare), tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(AgentError, match="is there already"):
+        Agent.clone(str(bare), work)
+    git(work, "push", "-q", str(bare), "trunk:other")
+    with pytest.raises(AgentError, match="has the branches other, trunk and does not say"):
+        Agent.clone(str(bare), tmp_path / "new")
+
+
+def test_on_the_command_line(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    invoke("init", "laptop", "--name", "sarah", "--human", "Name: Tim")
+    assert invoke("sync", "laptop", status=1).startswith("Error: laptop has no other place yet")
+    output = invoke("sync", "laptop", "place.git")
+    assert output == f"origin is {bare} from now on.\nsarah: nothing from origin, 1 commit to it.\n"
+    output = invoke("clone", "place.git", "desktop")
+    assert output.startswith("sarah lives in desktop as well. Talk to it: fsagent chat desktop\n")
+    assert invoke("sync", "desktop") == "sarah: nothing new, here or at origin.\n"
+    monkeypatch.setenv("FSAGENT_MACHINE", "laptop")
+    invoke("edit", "laptop", "human", "--text", "Name: Tom")
+    invoke("sync", "laptop")
+    monkeypatch.setenv("FSAGENT_MACHINE", "desktop")
+    invoke("edit", "desktop", "human", "--text", "Name: Tam")
+    output = invoke("sync", "desktop")
+    assert output.splitlines() == [
+        "sarah: 1 commit from origin, 2 commits to it.",
+        "warning: core/human.md: desktop has 'Name: Tam', origin has 'Name: Tom': "
+        "both stay, under headings",
+        "sarah is told, and will settle it; or settle it yourself.",
+    ]
+    found = json.loads(invoke("sync", "laptop", "--json"))
+    assert (found["taken"], found["given"], found["clashes"]) == (2, 0, [])
+
+
+# ── a stranger's configuration ────────────────────────────────────────────────────────────────
+
+
+def test_a_directory_that_only_the_agents_own_config_names_is_not_gone_to(
+    machines: Machines, bare: Path, tmp_path: Path
+) -> None:
+    laptop, _ = machines()
+    mark = tmp_path / "mark"
+    evil = laptop.root / "evil.git"
+    shutil.copytree(bare, evil)
+    (evil / "hooks").mkdir(exist_ok=True)
+    for name in ("pre-receive", "update", "post-update"):
+        (evil / "hooks" / name).write_text(f"#!/bin/sh\ntouch {mark}\n")
+        (evil / "hooks" / name).chmod(0o755)
+    git(laptop, "config", "remote.origin.url", "./evil.git")
+    laptop.chat("Hello.")
+    with pytest.raises(AgentError, match=r"origin is the directory \./evil\.git, which only"):
+        laptop.sync()
+    with pytest.raises(AgentError, match="its hooks would run"):
+        laptop.sync("origin")
+    assert not mark.exists()
+    git(laptop, "config", "remote.origin.url", str(bare))
+    git(laptop, "config", "remote.origin.pushurl", "file://" + str(evil))
+    with pytest.raises(AgentError, match="which only the agent's own"):
+        laptop.sync()
+    git(laptop, "config", "--unset", "remote.origin.pushurl")
+    assert laptop.sync().given == 1  # that one its person has named
+
+
+def test_commands_of_the_agents_own_config_do_not_run(
+    machines: Machines, bare: Path, tmp_path: Path
+) -> None:
+    laptop, _ = machines()
+    trap, mark = tmp_path / "trap", tmp_path / "mark"
+    trap.write_text(f"#!/bin/sh\ntouch {mark}\nexit 1\n")
+    trap.chmod(0o755)
+    elsewhere = tmp_path / "elsewhere.git"
+    subprocess.run(["git", "init", "-q", "--bare", str(elsewhere)], check=True)
+    for key, value in {
+        "core.sshCommand": str(trap),
+        "core.gitProxy": str(trap),
+        "core.askPass": str(trap),
+        "core.alternateRefsCommand": str(trap),
+        "credential.helper": f"!{trap}",
+        "remote.origin.uploadpack": str(trap),
+        "remote.origin.receivepack": str(trap),
+        "remote.origin.vcs": "ext",
+        "protocol.allow": "always",
+        "protocol.ext.allow": "always",
+        f"url.{elsewhere}.insteadOf": str(bare),
+        f"url.ext::{trap}.pushInsteadOf": str(bare),
+        "push.gpgSign": "true",
+        "gpg.program": str(trap),
+        "http.proxy": "http://127.0.0.1:9",
+        "transfer.credentialsInUrl": "die",
+    }.items():
+        git(laptop, "config", key, value)
+    laptop.chat("Hello.")
+    done = laptop.sync()
+    assert done.given == 1
+    assert git(bare, "rev-parse", "main").strip() == done.commit
+    assert git(elsewhere, "for-each-ref") == ""
+    for place in ("ssh://git@127.0.0.1:9/x", "http://127.0.0.1:9/x", "git://127.0.0.1:9/x"):
+        with pytest.raises(StoreError, match="cannot be reached"):
+            laptop.sync(place)
+    assert not mark.exists()
+    # The person's own count, and so do the agent's once it is allowed.
+    git(laptop, "config", "--global", "core.sshCommand", str(trap))
+    with pytest.raises(StoreError, match="cannot be reached"):
+        laptop.sync("ssh://git@127.0.0.1:9/x")
+    assert mark.exists()
+
+
+def test_of_an_allowed_agent_its_configuration_counts(
+    machines: Machines, bare: Path, tmp_path: Path
+) -> None:
+    laptop, _ = machines()
+    mark = tmp_path / "mark"
+    trap = tmp_path / "trap"
+    trap.write_text(f'#!/bin/sh\ntouch {mark}\nexec git-upload-pack "$@"\n')
+    trap.chmod(0o755)
+    git(laptop, "config", "remote.origin.uploadpack", str(trap))
+    laptop.chat("Hello.")
+    laptop.sync()
+    assert not mark.exists()
+    invoke("allow", laptop.root)
+    again = Agent.open(laptop.root, ScriptedClient(["Hi."]))
+    again.chat("Hello again.")
+    assert again.sync().given == 1
+    assert mark.exists()
+    assert git(bare, "log", "-n1", "--format=%s", "main") == "turn: Hello again.\n"
+    assert "refs/fsagent" not in git(again, "for-each-ref")
+    again.close()
+
+
+def test_what_is_no_sound_history_is_not_taken(machines: Machines, bare: Path) -> None:
+    laptop, desktop = machines()
+    blob = git(desktop, "hash-object", "-w", "agent.yaml").strip()
+    tree = subprocess.run(
+        ["git", "-C", str(desktop.root), "mktree"],
+        input=f"100644 blob {blob}\t.git\n".encode(),
+        capture_output=True,
+    )
+    assert tree.returncode == 0
+    commit = git(desktop, "commit-tree", "-p", "HEAD", "-m", "evil", tree.stdout.decode().strip())
+    git(desktop, "push", "-q", "origin", f"{commit.strip()}:main")
+    head = laptop.store.repo.head()
+    with pytest.raises(StoreError, match=r"cannot be reached .*(hasDotgit|fsck)"):
+        laptop.sync()
+    assert laptop.store.repo.head() == head
