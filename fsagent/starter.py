@@ -20,6 +20,8 @@ GIT_ATTRIBUTES = """\
 recall/**/*.jsonl merge=fsagent-recall
 core/**/*.md merge=fsagent-text
 archival/**/*.md merge=fsagent-text
+system.md merge=fsagent-text
+agent.yaml merge=fsagent-text
 """
 """Bytes stay as they are; and how files are merged where those drivers are set up."""
 

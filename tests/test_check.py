@@ -428,14 +428,15 @@ def test_a_merge_with_a_conflict(ada: Agent) -> None:
     git(ada, "branch", "side")
     for branch, name in (("main", "Tom"), ("side", "Tam")):
         git(ada, "checkout", "-q", branch)
-        (ada.root / "core/human.md").write_text(f"Name: {name}\n")
+        (ada.root / "files").mkdir(exist_ok=True)
+        (ada.root / "files/names.txt").write_text(f"Name: {name}\n")
         commit(ada)
     git(ada, "merge", "-q", "main", check=False)
     merge, conflict = found(ada)
     assert merge.severity == conflict.severity == "problem"
     assert merge.text.startswith("A merge is under way")
     assert "merge --continue" in merge.remedy
-    assert conflict.place == "core/human.md"
+    assert conflict.place == "files/names.txt"
     with segment(ada).open("a") as file:
         file.write("torn")
     told = repair(anew(ada))
@@ -449,7 +450,7 @@ def test_no_commit_yet(tmp_path: Path) -> None:
     (root / "agent.yaml").write_text("id: new\n")
     findings = found(Agent.open(root))
     assert [finding.place for finding in findings] == [".git/config", ".git/HEAD", "work tree"]
-    assert findings[0].text.startswith("gc.auto, maintenance.auto, core.fsync is not set")
+    assert findings[0].text.startswith("gc.auto, maintenance.auto, core.fsync, merge.fsagent")
     Agent.open(root).maintain()
     assert len(found(Agent.open(root))) == 2
 

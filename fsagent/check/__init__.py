@@ -155,6 +155,7 @@ def settings_findings(store: Store) -> Iterator[Finding]:
         yield Finding(
             "advice",
             ".git/config",
-            f"{', '.join(missing)} is not set, so git may start packing within a commit.",
+            f"{', '.join(missing)} is not set, so your own git may pack within a commit, or merge "
+            "an agent's files as any text.",
             f"fsagent maintain {store.root} sets it.",
         )

@@ -110,7 +110,7 @@ def _show_clashes(name: str, clashes: Iterable[str]) -> None:
 def merge_file(base: Path, ours: Path, theirs: Path, path: str) -> None:
     """Merge one file of an agent's, for plain git: its drivers call this (gitattributes(5)).
 
-    What comes out is written to OURS. The exit status is 1 where a person has to decide.
+    What comes out is written to OURS. With the exit status 1 it is left to git and to the person.
     """
     from fsagent.environment import Environment, merged_branch
     from fsagent.history.drivers import Version

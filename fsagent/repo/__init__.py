@@ -38,7 +38,7 @@ from fsagent.repo.run import (
     plain_environment,
     run,
 )
-from fsagent.repo.settings import Configuration, Settings, names_a_command
+from fsagent.repo.settings import Configuration, Settings, is_command
 from fsagent.repo.slow import Slow
 
 __all__ = [
@@ -635,7 +635,7 @@ def concerns(root: Path) -> list[str]:
     for config in place.configs:
         if config.is_file() and not config.is_symlink():
             data = read_plain(config, places.CONFIG_MAX)
-            found += [key for key in places.keys(data, config) if names_a_command(key)]
+            found += [key for key, value in places.entries(data, config) if is_command(key, value)]
     return list(dict.fromkeys(found))
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from fsagent.errors import AgentBusy, StoreError
 from fsagent.formats import one_line
 from fsagent.repo.run import GitFailed
+from fsagent.repo.settings import DRIVERS
 
 if TYPE_CHECKING:
     from fsagent.repo import Repo
@@ -31,9 +32,11 @@ SETTINGS = {
     "gc.auto": "0",
     "maintenance.auto": "false",
     "core.fsync": "committed",
+    **DRIVERS,
 }
 """What a repository is told where nobody has set it: no gc within a commit, neither in one of ours
-nor in a person's; and what a person commits survives a power cut, as what we commit does."""
+nor in a person's; what a person commits survives a power cut, as what we commit does; and what they
+merge is merged as ``sync`` merges it."""
 
 DUE = 2000
 """Loose objects, some 350 turns, from which on packing them is worth a process."""
@@ -106,7 +109,7 @@ def settle(repo: Repo) -> Iterator[Done]:
     for key in missing:
         git(repo, "config", "--local", key, SETTINGS[key])
     if missing:
-        values = ", ".join(f"{key}={SETTINGS[key]}" for key in missing)
+        values = ", ".join(k if k in DRIVERS else f"{k}={SETTINGS[k]}" for k in missing)
         yield Done("settings", f"{values} in .git/config")
 
 

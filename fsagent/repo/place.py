@@ -133,22 +133,23 @@ def config_doubts(place: Place) -> Iterator[Doubt]:
         data = _read(config)
         # A key is letters, digits and hyphens, never quoted or escaped, in any case.
         if any(word in data.lower() for word in (b"include", b"recentobjectshook")):
-            for key in keys(data, config):
+            for key, _ in entries(data, config):
                 if key in _CANNOT_BE_OVERRIDDEN or key.startswith("includeif."):
                     name = f"{key} in .git/{config.name}"
                     yield Doubt(name, f"{name} lets git read or run what it names: take it out")
 
 
-def keys(data: bytes, config: Path) -> list[str]:
-    """The keys of a configuration, in lower case, as Git itself reads them."""
+def entries(data: bytes, config: Path) -> list[tuple[str, str]]:
+    """The keys of a configuration, in lower case, and their values, as Git itself reads them."""
     # The root of the file system and no repository: nothing of the agent's has a say in this.
     env = plain_environment() | {"GIT_DIR": os.devnull, "LC_ALL": "C"}
-    command = ["git", "config", "--file", "-", "--no-includes", "--name-only", "--list", "-z"]
+    command = ["git", "config", "--file", "-", "--no-includes", "--list", "-z"]
     try:
         out = run(command, env, Path("/"), data)
     except GitFailed as error:
         raise AgentError(f"{config} cannot be used: {error.text}. Mend it.") from None
-    return [os.fsdecode(key).lower() for key in out.split(b"\0")[:-1]]
+    found = (os.fsdecode(line).partition("\n") for line in out.split(b"\0")[:-1])
+    return [(key.lower(), value) for key, _, value in found]
 
 
 def is_foreign(place: Place) -> bool:

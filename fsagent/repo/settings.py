@@ -55,6 +55,11 @@ _HARMLESS = (
 )
 """What undoes a key for which the empty value is an error or means something; else that does."""
 
+_DRIVER = "fsagent merge-file %O %A %B %P || git merge-file -q -L ours -L base -L theirs %A %O %B"
+DRIVERS = {"merge.fsagent-recall.driver": _DRIVER, "merge.fsagent-text.driver": _DRIVER}
+"""What tells a person's own git how an agent's files are merged (gitattributes(5)): as text where
+there is no fsagent, or where it leaves it to them. Nothing that fsagent does runs these."""
+
 OVERRIDES_MAX = 100_000
 """Characters of overrides at most: they go to git in its environment, which has an end."""
 
@@ -160,8 +165,13 @@ def names_a_command(key: str) -> bool:
     return _COMMANDS.fullmatch(key.lower()) is not None
 
 
+def is_command(key: str, value: str) -> bool:
+    """Whether a setting counts only if the person allows it; what ``init`` writes does anyway."""
+    return names_a_command(key) and DRIVERS.get(key) != value
+
+
 def _names(entry: Setting) -> bool:
-    return entry.own and names_a_command(entry.key)
+    return entry.own and is_command(entry.key, entry.value)
 
 
 def _usual(key: str, env: Mapping[str, str]) -> str:
