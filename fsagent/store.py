@@ -19,7 +19,7 @@ from pathlib import Path
 from fsagent.change import Adopted, Change
 from fsagent.clock import Clock
 from fsagent.config import AgentConfig, parse_config
-from fsagent.errors import AgentBusy, StoreError
+from fsagent.errors import AgentBusy, ConfigError, StoreError
 from fsagent.formats import (
     Page,
     format_message,
@@ -322,11 +322,18 @@ class Store:
         with self.locks.hold("write", 10.0, "Another program writes to this agent: try again."):
             try:
                 if not within:
-                    self.repo.durable = self.config.durability == "power"
+                    self.repo.durable = self._is_durable()
                     self.repo.recover()
                 yield
             finally:
                 self._hear()
+
+    def _is_durable(self) -> bool:
+        """Whether a power cut is to be survived; also where agent.yaml has to be mended first."""
+        try:
+            return self.config.durability == "power"
+        except ConfigError:
+            return True
 
     def _mend_opening(self) -> None:
         """Mend at the opening what is half done, unless somebody is just doing it."""

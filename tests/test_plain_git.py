@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fsagent import Agent
+from fsagent.check import check, repair
 from fsagent.cli import cli
 from fsagent.repo.settings import DRIVERS
 
@@ -131,3 +132,104 @@ def test_an_older_agent_gets_them_by_maintenance(make: Make) -> None:
 
 def test_the_command_is_for_git_alone() -> None:
     assert "merge-file" not in CliRunner().invoke(cli, ["--help"]).output
+
+
+# ── a merge on the web, where no driver is ────────────────────────────────────────────────────
+
+
+def web_merge(make: Make) -> Agent:
+    """What a person commits who merges without drivers and leaves the markers in."""
+    agent = parted(make)
+    for key in DRIVERS:
+        git(agent, "config", "--unset", key)
+    git(agent, "merge", "--no-edit", "other", check=False)
+    return agent
+
+
+def anew(agent: Agent) -> Agent:
+    return Agent.open(agent.root, agent.client, clock=agent.store.clock, mend=False)
+
+
+def test_markers_that_a_merge_left_are_mended(make: Make) -> None:
+    agent = web_merge(make)
+    path = agent.store.segments()[0]
+    git(agent, "commit", "-qam", "Merge branch 'other'")
+    assert "<<<<<<< HEAD" in (agent.root / path).read_text()
+    findings = [f for f in check(anew(agent)).findings if "conflict markers" in f.text]
+    assert [f.place.split(":")[0] for f in findings] == ["core/human.md", path]
+    assert all("--repair" in f.remedy for f in findings)
+    assert not any("not a line of JSON" in f.text for f in check(anew(agent)).findings)
+
+    told = repair(anew(agent))
+    assert told[0].startswith("core/human.md: merged again, without the markers (")
+    assert told[1] == f"{path}: merged again, without the markers."
+    assert agent.blocks["human"].text == (
+        "Name: Tim\n## In conflict: from HEAD\nCity: Ghent\n"
+        "## In conflict: from other\nCity: Paris\n## End of conflict"
+    )
+    said = [record.content for record in agent.store.newest()][::-1]
+    assert said[:6] == ["First.", "One.", "In Paris.", "Two.", "In Ghent.", "Three."]
+    assert "It is for you to settle:\n- core/human.md: HEAD has 'City: Ghent'" in said[6]
+    assert git(agent, "status", "--porcelain") == ""
+    found = [f for f in check(anew(agent)).findings if f.place != ".git/config"]
+    assert [(f.severity, f.place) for f in found] == [("advice", "core/human.md:7")]
+    assert "Two versions of the same stand in it" in found[0].text
+    assert repair(anew(agent)) == []
+
+
+def test_edits_since_the_merge_are_kept(make: Make) -> None:
+    agent = web_merge(make)
+    git(agent, "commit", "-qam", "Merge branch 'other'")
+    file = agent.root / "core/human.md"
+    file.write_text(file.read_text().replace("Name: Tim", "Name: Tom") + "Has a cat.\n")
+    repair(anew(agent))
+    text = agent.blocks["human"].text
+    assert text.startswith("Name: Tom\n## In conflict: from HEAD\nCity: Ghent\n")
+    assert text.endswith("## End of conflict\nHas a cat.")
+
+
+def test_an_agent_yaml_with_markers_is_mended(make: Make) -> None:
+    agent = make()
+    for key in DRIVERS:
+        git(agent, "config", "--unset", key)
+    config = (agent.root / "agent.yaml").read_text()
+    for branch, line in (("other", "index: whoosh\n"), ("main", "timezone: Europe/Paris\n")):
+        git(agent, "switch", "-q", *(["-c"] if branch == "other" else []), branch)
+        (agent.root / "agent.yaml").write_text(config + line)
+        git(agent, "commit", "-qam", "a key")
+    git(agent, "merge", "--no-edit", "other", check=False)
+    git(agent, "commit", "-qam", "Merge branch 'other'")
+    told = repair(anew(agent))
+    assert told[0] == "agent.yaml: merged again, without the markers."
+    assert (agent.root / "agent.yaml").read_text() == (
+        config + "index: whoosh\ntimezone: Europe/Paris\n"
+    )
+
+
+def test_words_about_git_are_left_alone(make: Make) -> None:
+    agent = make()
+    words = "<<<<<<< ours\nA\n=======\nB\n>>>>>>> theirs\n"
+    note = agent.notes.add(f"A conflict in Git looks like this:\n\n{words}")
+    finding = next(f for f in check(anew(agent)).findings if "conflict markers" in f.text)
+    assert finding.remedy == "Keep what is right, and delete the markers."
+    assert repair(anew(agent)) == []
+    assert words in (agent.root / note.path).read_text()
+
+
+def test_records_of_the_side_that_was_not_taken_come_back(make: Make) -> None:
+    agent = web_merge(make)
+    path = agent.store.segments()[0]
+    git(agent, "checkout", "--ours", path, "core/human.md")
+    git(agent, "commit", "-qam", "Merge branch 'other'")
+    finding = next(f for f in check(anew(agent)).findings if "lost" in f.text)
+    assert (finding.place, finding.text) == (path, "2 records of one side were lost in a merge.")
+    assert repair(anew(agent)) == [f"2 records that were lost in a merge: brought back to {path}."]
+    said = [record.content for record in agent.store.newest()][::-1]
+    assert said == ["First.", "One.", "In Paris.", "Two.", "In Ghent.", "Three."]
+    assert repair(anew(agent)) == []
+    # Both sides taken, as the buttons of a web page do it: each record is there once.
+    whole = (agent.root / path).read_text()
+    (agent.root / path).write_text(whole + whole)
+    git(agent, "commit", "-qam", "both")
+    repair(anew(agent))
+    assert (agent.root / path).read_text() == whole

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fsagent.check.files import Files, config_findings
 from fsagent.check.finding import Finding
 from fsagent.check.index import index_findings, reindexed
+from fsagent.check.merged import brought_back, merge_findings, merged_again
 from fsagent.check.recall import Recall, once_only, whole_lines
 from fsagent.check.repository import (
     history_findings,
@@ -58,6 +59,7 @@ def check(agent: Agent, progress: Progress | None = None) -> Report:
         *config_findings(agent),
         *files.findings(checked),
         *recall.findings(checked),
+        *merge_findings(store),
     ]
     try:
         found += [
@@ -81,9 +83,10 @@ def check(agent: Agent, progress: Progress | None = None) -> Report:
 def repair(agent: Agent) -> list[str]:
     """Mend what can be mended without a doubt; a line for each thing that was done.
 
-    Torn lines are cut and their bytes kept; records that are there twice, byte for byte, are there
-    once; half-made packs go; an index that is not what it should be is built again. A lock of
-    somebody else's is never removed. What remains is for a person: ``check`` says it.
+    What a merge without fsagent's drivers left is merged again; torn lines are cut and their bytes
+    kept; records that are there twice, byte for byte, are there once; half-made packs go; an index
+    that is not what it should be is built again. A lock of somebody else's is never removed. What
+    remains is for a person: ``check`` says it.
 
     Raises:
         AgentBusy: a turn is under way, for more than 30 s.
@@ -99,6 +102,8 @@ def repair(agent: Agent) -> list[str]:
 
     with store.turn():
         attempt(store.mend)
+        attempt(lambda: merged_again(store))
+        attempt(lambda: brought_back(store))
         attempt(lambda: whole_lines(store))
         attempt(lambda: once_only(store))
     attempt(lambda: (f"{done.text}." for done in maintain.leftovers(store.repo)))

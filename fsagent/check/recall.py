@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from fsagent.check.finding import Finding, counted
+from fsagent.check.merged import without_marks
 from fsagent.errors import FsagentError
 from fsagent.formats import parse_record
 from fsagent.locks import held
@@ -68,7 +69,7 @@ class Recall:
                 "Cut it into files of fewer lines, without changing any: each commit that adds to "
                 "it stores all of it again.",
             )
-        lines = data.split(b"\n")
+        lines = without_marks(data).split(b"\n")
         torn = lines.pop()
         if torn and not live:  # of a turn under way, the last line may be half there
             yield Finding(

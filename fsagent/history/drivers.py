@@ -218,11 +218,15 @@ def _lines(data: bytes) -> Iterator[tuple[_Key, bytes]]:
     seen: dict[str, list[bytes]] = {}
     for line in data.split(b"\n"):
         if line.strip():
-            ident = _of(line, "id") or line.decode(errors="surrogateescape")
-            before = seen.setdefault(ident, [])
+            before = seen.setdefault(ident(line), [])
             if line not in before:
                 before.append(line)
-                yield (ident, len(before)), line
+                yield (ident(line), len(before)), line
+
+
+def ident(line: bytes) -> str:
+    """The id of the record in a line; the line itself where it holds none."""
+    return _of(line, "id") or line.decode(errors="surrogateescape")
 
 
 def _of(line: bytes, key: str) -> str:

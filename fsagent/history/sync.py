@@ -236,7 +236,7 @@ def _take_in(
                     return _join(store, subject, both, events, identity, tell=tell)
             if events:  # there is no merge to tell them with
                 with store.change("recall: what was edited by hand") as change:
-                    _add_events(change, events)
+                    add_events(change, events)
             if not head or not theirs or store.repo.descends(theirs, head):
                 return None
     raise StoreError(f"Files of {store.root} are saved all the time: try again later.")
@@ -282,7 +282,7 @@ def _join(
             events = [*events, (what, change.id)]
         taken = dict(joined.taken)
         if events:
-            taken.pop(_add_events(change, events), None)
+            taken.pop(add_events(change, events), None)
         ahead = not events and not identity and repo.descends(ours.commit, theirs.commit)
         over = ours.commit if ahead else None
         change.joining = Joining(Join(theirs.commit, over), joined.heads, taken)
@@ -301,7 +301,7 @@ def _refuse_edits(store: Store, joined: Joined, name: str) -> None:
             )
 
 
-def _add_events(change: Change, events: list[tuple[str, str]]) -> str:
+def add_events(change: Change, events: list[tuple[str, str]]) -> str:
     """Let a change add these to recall; the answer is the segment that takes them."""
     clock = change.store.clock
     records = [

@@ -59,3 +59,15 @@ def date(repo: Repo, commit: str, path: str | None = None) -> str:
         .decode()
         .strip()
     )
+
+
+def merges(repo: Repo, limit: int, path: str | None = None) -> list[tuple[str, str, str]]:
+    """The newest merges of two, with their parents; those that left ``path`` as neither had it."""
+    if repo.head() is None:
+        return []
+    out = repo._git(
+        *("rev-list", f"-n{limit}", "--min-parents=2", "--max-parents=2", "--parents"),
+        *("--end-of-options", "HEAD", "--", *([path] if path else [])),
+    )
+    found = (line.split() for line in out.decode().splitlines())
+    return [(commit, one, two) for commit, one, two in found]
