@@ -20,6 +20,7 @@ from fsagent.errors import AgentError, StoreError
 from fsagent.repo import remote
 
 from conftest import git, script, subjects
+from git_servers import daemon, smart_http
 
 Machines = Callable[..., tuple[Agent, Agent]]
 
@@ -483,6 +484,53 @@ def test_many_who_push_at_once(machines: Machines, bare: Path, tmp_path: Path) -
     in_step(laptop, third)
     assert all(f"{a.root.name} {n}" in said(laptop) for a in agents for n in range(3))
     third.close()
+
+
+@pytest.mark.parametrize("kind", ["file", "git", "http"])
+def test_every_way_to_the_other_place(kind: str, machines: Machines, bare: Path) -> None:
+    git(bare, "config", "http.receivepack", "true")
+    if kind == "file":
+        _to_and_fro(machines, f"file://{bare}")
+    elif kind == "git":
+        with daemon(bare.parent) as address:
+            _to_and_fro(machines, f"{address}/place.git")
+    else:
+        with smart_http(bare.parent) as address:
+            _to_and_fro(machines, f"{address}/place.git")
+
+
+def _to_and_fro(machines: Machines, address: str) -> None:
+    laptop, desktop = machines(address)
+    assert git(desktop, "remote", "get-url", "origin").strip() == address
+    laptop.notes.add("x" * 3_000_000)  # more than git sends in one piece
+    laptop.chat("Hello.")
+    desktop.chat("Good day.")
+    laptop.sync()
+    done = desktop.sync()
+    assert (done.taken, done.given) == (2, 2)
+    laptop.sync()
+    in_step(laptop, desktop)
+    assert {"Hello.", "Good day."} <= set(said(laptop))
+
+
+def test_a_password_comes_from_the_persons_own_helper(
+    machines: Machines, bare: Path, tmp_path: Path
+) -> None:
+    git(bare, "config", "http.receivepack", "true")
+    with smart_http(bare.parent, "tim:hunter2") as address:
+        laptop, desktop = machines()
+        laptop.chat("Hello.")
+        with pytest.raises(StoreError, match=r"cannot be reached \(could not read Username"):
+            laptop.sync(f"{address}/place.git")
+        helper = f"!echo username=tim; echo password=hunter2; touch {tmp_path}/"
+        git(laptop, "config", "credential.helper", f"{helper}own #")
+        with pytest.raises(StoreError, match="could not read Username"):
+            laptop.sync(f"{address}/place.git")
+        git(laptop, "config", "--global", "credential.helper", f"{helper}persons #")
+        assert laptop.sync(f"{address}/place.git").given == 1
+        assert (tmp_path / "persons").exists()
+        assert not (tmp_path / "own").exists()
+    assert desktop.sync().taken == 1
 
 
 # ── clone ─────────────────────────────────────────────────────────────────────────────────────
