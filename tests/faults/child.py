@@ -35,6 +35,7 @@ from fsagent import Agent, ScriptedClient, call, starter
 from fsagent.change import Change
 from fsagent.clock import Clock, stamp
 from fsagent.errors import StoreError
+from fsagent.history.sync import sync
 from fsagent.records import Person, Record
 from fsagent.store import Store
 from person import Acks, busy
@@ -414,7 +415,19 @@ def makes(acks: Acks, job: dict[str, Any]) -> None:
     one(acks, job | {"kind": "first"})
 
 
-JOBS = {job.__name__: job for job in (one, loop, chats, holds, makes, busy)}
+def syncs(acks: Acks, job: dict[str, Any]) -> None:
+    """Sync with a place; killed at a step of the merge where told."""
+    faults = Faults(job.get("at", 0), job.get("mode", "before"))
+    with faults.armed():
+        done = sync(
+            *(Store(Path(job["root"])), job["place"]),
+            machine="here",
+            state_dir=Path(job["state"]),
+        )
+    acks.say(calls=faults.calls, commit=done.commit)
+
+
+JOBS = {job.__name__: job for job in (one, loop, chats, holds, makes, syncs, busy)}
 
 
 def dies_with_its_parent() -> None:
