@@ -17,6 +17,7 @@ from fsagent import Agent, ScriptedClient, call
 from fsagent.cli import cli
 from fsagent.environment import Environment
 from fsagent.errors import AgentError, StoreError
+from fsagent.history import sync
 from fsagent.repo import remote
 
 from conftest import git, script, subjects
@@ -454,6 +455,45 @@ def test_somebody_who_pushes_in_between_is_merged_too(
     desktop.sync()
     in_step(laptop, desktop)
     assert [f"In between {n}." in said(laptop) for n in range(3)] == [True] * 3
+
+
+@pytest.mark.parametrize("what", ["edits", "commits", "commits another", "commits on ahead"])
+def test_a_person_who_works_in_the_moment_of_the_merge(
+    what: str, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, desktop = machines()
+    desktop.blocks["human"] = "Name: Tim\nCity: Ghent\n"
+    desktop.sync()
+    if what != "commits on ahead":
+        laptop.notes.add("From here.")
+    real, rounds = sync.join, iter([1])
+
+    def meanwhile(*args: object) -> object:
+        found = real(*args)  # type: ignore[arg-type]
+        for _ in rounds:
+            if what in ("edits", "commits"):
+                file = laptop.root / "core/human.md"
+                file.write_text(file.read_text() + "Likes tea.\n")
+            else:
+                (laptop.root / "mine.txt").write_text("mine\n")
+                git(laptop, "add", "mine.txt")
+            if what != "edits":
+                git(laptop, "commit", "-qam", "a person's")
+        return found
+
+    monkeypatch.setattr(sync, "join", meanwhile)
+    done = laptop.sync()
+    assert done.merged
+    assert len(parents(laptop)) == 2
+    text = "Name: Tim\nCity: Ghent"
+    if what in ("edits", "commits"):
+        text += "\nLikes tea."
+    assert laptop.blocks["human"].text == text
+    assert (laptop.root / "mine.txt").exists() == (what not in ("edits", "commits"))
+    wanted = "hand edit: core/human.md" if what == "edits" else "a person's"
+    assert wanted in subjects(laptop)
+    desktop.sync()
+    in_step(laptop, desktop)
 
 
 def test_many_who_push_at_once(machines: Machines, bare: Path, tmp_path: Path) -> None:

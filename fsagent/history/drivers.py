@@ -43,7 +43,7 @@ class Version:
     @property
     def heading(self) -> str:
         """What stands above the words of this side."""
-        return HEADING + ", ".join(filter(None, (self.name, self.day))) + "\n"
+        return HEADING + one_line(", ".join(filter(None, (self.name, self.day))), 100) + "\n"
 
 
 Sides = tuple[Version, Version]
