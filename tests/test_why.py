@@ -233,6 +233,20 @@ def test_lines_of_both_sides_of_a_merge(make: Callable[..., Agent]) -> None:
     assert said(agent, "human") == {"Zero.": "Say zero.", "Name: Tim": None, "One.": "Say one."}
 
 
+def test_a_merge_that_left_a_file_as_it_was_is_nobody_s_edit(sarah: Agent) -> None:
+    git(sarah, "branch", "side")
+    sarah.blocks["human"] = "Name: Tim\nLikes tea."
+    git(sarah, "switch", "-q", "side")
+    sarah.notes.add("Something else.")
+    git(sarah, "switch", "-q", "main")
+    before = sarah.why("human")
+    git(sarah, "merge", "-q", "--no-edit", "side")
+    assert sarah.why("human") == before
+    assert before[1].commit
+    sarah.blocks["human"] = "Name: Tim\nLikes tea.\nHas a cat."
+    assert [one.commit for one in sarah.why("human")][:2] == [one.commit for one in before]
+
+
 def test_three_hundred_turns_in_any_order(make: Callable[..., Agent]) -> None:
     """Lines are added, edited, reordered, moved and deleted; each knows its own message."""
     dice = random.Random(5)

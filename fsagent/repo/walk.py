@@ -10,7 +10,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,9 @@ _CHANGES = (
 
 _WHOLE = ("-c", "log.showRoot=true")
 """A person's setting may leave out what a first commit brought."""
+
+_AS_BEFORE = "as before"
+"""In the place of a blob that is that of the first parent."""
 
 _BATCH = 2000
 """Blobs that are asked for at once: more would only take more memory."""
@@ -85,8 +88,16 @@ def versions(repo: Repo, path: str, rev: str) -> list[Version]:
         # ":100644 100644 OLD NEW M\0path\0"; a link or a submodule is no file of ours
         raw = rest.lstrip(b"\n\0").split(b"\0", 1)[0].decode(errors="replace").split()
         blob = raw[3] if len(raw) > 3 and raw[1].startswith("100") else None
+        if not raw:  # a merge that left the file as its first parent had it
+            parents, blob = parents[:1], _AS_BEFORE
         found.append(Version(commit, tuple(parents), blob))
-    return _in_order(found)
+    found = _in_order(found)
+    blobs = {version.commit: version.blob for version in found}
+    for at, version in reversed(list(enumerate(found))):
+        if version.blob == _AS_BEFORE:
+            blobs[version.commit] = blobs.get(version.parents[0]) if version.parents else None
+            found[at] = replace(version, blob=blobs[version.commit])
+    return found
 
 
 def _in_order(versions: list[Version]) -> list[Version]:
