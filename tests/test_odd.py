@@ -19,6 +19,7 @@ Make = Callable[..., Agent]
 
 def test_a_conflict_that_a_stash_left_is_not_taken_for_an_edit(make: Make) -> None:
     agent = make("no", "yes")
+    git(agent, "config", "--unset", "merge.fsagent-text.driver")  # which would leave none
     human = agent.root / "core/human.md"
     human.write_text("Name: Tam\n")
     git(agent, "stash")
