@@ -132,12 +132,16 @@ class Agent:
 
         Raises:
             AgentError: the directory holds something else, or an agent already.
+            SecretRefused: a text holds what looks like a key or a token.
         """
         from fsagent import starter
         from fsagent.history.fork import settle_home
+        from fsagent.secret import refuse
 
         root = Path(directory)
         blocks = {"human": clean(human), "persona": clean(persona)}
+        for text in blocks.values():
+            refuse(text.encode())
         starter.create(root, template, clock or Clock(), name=name, model=model, blocks=blocks)
         agent = cls.open(root, client, tools=tools, environment=environment, clock=clock)
         person = agent.store.repo.person()

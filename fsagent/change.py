@@ -62,6 +62,8 @@ class Change:
         """Paths whose bytes stand in the work tree already, as those of recall do."""
         self.joining: Joining | None = None
         self.trailers: dict[str, str | None] = {}
+        self.refuses_secrets = True
+        """Off for what is in a history already and only comes along, as a merge."""
         self.adopted: list[Adopted] = []
         self.commit: str | None = None
 

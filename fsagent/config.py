@@ -30,7 +30,8 @@ class AgentConfig:
     ``tools`` are the names of the tools that are on; None means all but ``send_message``.
     ``durability`` says what an acknowledged change survives: a power cut, or only the end of the
     process, which is faster. ``index`` keeps what search needs; in a process that lives on it may
-    take ``index_memory`` bytes of memory. ``timezone`` is an IANA name; it decides how times are
+    take ``index_memory`` bytes of memory. ``allow`` are patterns of what looks like a secret and is
+    none: see ``secret.find``. ``timezone`` is an IANA name; it decides how times are
     shown and what a date means.
     """
 
@@ -44,6 +45,7 @@ class AgentConfig:
     durability: str = "power"
     index: str = "whoosh"
     index_memory: int = 256 << 20
+    allow: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -117,6 +119,9 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
     tools = known.pop("tools", None)
     if tools is not None and not isinstance(tools, str | list):
         raise ConfigError(f"{path}: tools must be a list of names, like tools: [memory_insert].")
+    allow = known.pop("allow", None)
+    if allow is not None and not isinstance(allow, str | list):
+        raise ConfigError(f'{path}: allow must be a list of patterns, like allow: ["test-*"].')
     ident = text("id")
     if not ident:
         raise ConfigError(f"{path} has no id: add a line `id:` with any unique word.")
@@ -131,6 +136,7 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
         durability=text("durability") or "power",
         index=text("index") or "whoosh",
         index_memory=(number("index_memory") or DEFAULT_INDEX_MEMORY) << 20,
+        allow=() if allow is None else words_of(allow),
         extra=known,
     )
     if config.durability not in DURABILITIES:

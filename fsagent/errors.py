@@ -9,6 +9,7 @@
     │   ├── BlockNotFound
     │   ├── ReadOnly
     │   ├── OverLimit
+    │   ├── SecretRefused           the text holds what looks like a key or a token
     │   └── UndoConflict            a later change edited the very words that an undo takes back
     ├── SearchError                 the index cannot answer
     └── ModelError                  the model is down, refuses, or is missing
@@ -56,6 +57,10 @@ class ReadOnly(StoreError):
 
 class OverLimit(StoreError):
     """The write would make a block longer than its limit."""
+
+
+class SecretRefused(StoreError):
+    """The text holds what looks like a key, a token or a password."""
 
 
 class UndoConflict(StoreError):

@@ -272,6 +272,7 @@ class Store:
                 return
             self._unfiltered([*writes, *change.included])
             self._ready()
+            self._without_secrets(change, writes)
             for _ in range(_TRIES):
                 with contextlib.suppress(MovedError):  # a person committed the file: look again
                     change.adopted += self._adopt_overtaken()
@@ -286,6 +287,18 @@ class Store:
                 with contextlib.suppress(StoreError):  # it is committed; the next turn adopts them
                     change.adopted += self._adopt_overtaken()
                     change.adopted += self._adopt_these(made.late)
+
+    def _without_secrets(self, change: Change, writes: Mapping[str, bytes | None]) -> None:
+        """Refuse what looks like a key or a token; in recall it is masked before it gets here.
+
+        Raises:
+            SecretRefused: naming it, and what to do.
+        """
+        for path, data in writes.items():
+            if data and change.refuses_secrets and not path.startswith("recall/"):
+                from fsagent.secret import refuse
+
+                refuse(data, self.now(path), self.config.allow)
 
     def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
         """One try at a commit: what a hand has changed in these files comes first."""
@@ -514,7 +527,23 @@ class Store:
         body = "\n".join(one_line(name, 200) for name in names[:50]) if more else ""
         message = format_message(subject, {"Change": change}, body)
         made = self.repo.commit(puts, message, person, self.clock.now(), change, seen)
+        self._name_secrets(puts, seen)
         return Adopted(made.commit, change, person, tuple(names))
+
+    def _name_secrets(self, puts: Mapping[str, Put], old: Mapping[str, Blob | None] | None) -> None:
+        """A hand edit is never refused; what looks like a secret in it is named."""
+        from fsagent.secret import new_in
+
+        for path, put in puts.items():
+            if put.blob:
+                data, was = self.repo.read(put.blob.oid), old[path] if old else None
+                before = self.repo.read(was.oid) if was else None
+                for one in new_in(data, before, self.config.allow):
+                    line = data.decode(errors="replace").count("\n", 0, one.start) + 1
+                    self.warn(
+                        f"{path}, line {line}: this looks like {one}, and it is in Git now. "
+                        f"Take it out of all history: fsagent purge {self.root}"
+                    )
 
     # ── recall ────────────────────────────────────────────────────────────────────────────────
 

@@ -21,6 +21,7 @@ from fsagent.records import (
     Usage,
     Warned,
 )
+from fsagent.secret import masked, masked_json
 from fsagent.tools import ToolContext
 from fsagent.tools.toolbox import Toolbox
 
@@ -58,7 +59,7 @@ class TurnRun:
     def __init__(self, agent: Agent, text: str) -> None:
         self.agent = agent
         self.store = agent.store
-        self.text = text
+        self.text, self.masked = self._without_secrets(text)
         self.id = self.store.clock.id()
         self.message = ""
         self.model = ""
@@ -80,6 +81,8 @@ class TurnRun:
             self._tell(adopted)
         self.message = self._record("user", self.text, flush=True)
         try:
+            if self.masked:
+                yield self._warning(self.masked)
             yield from map(self._warning, recovered)
             if self.store.repo.head() and self.store.repo.branch() is None:
                 yield self._warning(
@@ -217,12 +220,29 @@ class TurnRun:
     def _record(self, role: str, content: str, *, flush: bool = False, **more: object) -> str:
         """Append a record of this turn to recall; the answer is its id."""
         clock = self.store.clock
+        content = self._without_secrets(content)[0]
         record = Record(clock.id(), stamp(clock.now()), role, content, self.id)
         record = replace(record, **more)  # type: ignore[arg-type]
+        calls = (
+            replace(call, arguments=masked_json(call.arguments, self.agent.config.allow))
+            for call in record.tool_calls
+        )
+        record = replace(record, tool_calls=tuple(calls))
         path = self.store.append(record, flush=flush)
         if path not in self.segments:
             self.segments.append(path)
         return record.id
+
+    def _without_secrets(self, text: str) -> tuple[str, str]:
+        """What recall may keep of ``text``, and a sentence about what it may not, if anything."""
+        text, found = masked(text, self.agent.config.allow)
+        if not found:
+            return text, ""
+        these = ", ".join(dict.fromkeys(map(str, found)))
+        return text, (
+            f"Your message holds what looks like {these}: it was neither kept nor sent, and a mark "
+            "stands in its place. If it is none, allow it in agent.yaml; see docs/safety.md."
+        )
 
     def _commit(self) -> None:
         """All lines of the turn as one commit."""

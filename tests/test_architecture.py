@@ -15,7 +15,7 @@ PACKAGE = Path(fsagent.__file__).parent
 
 # Each module may import those of lower rank only, and those of its own folder.
 RANK = {
-    "errors": 0, "records": 0, "clock": 0, "environment": 0, "layout": 1, "locks": 1,
+    "errors": 0, "records": 0, "secret": 1, "clock": 0, "environment": 0, "layout": 1, "locks": 1,
     "formats": 1, "config": 2, "allow": 3, "llm": 3, "tokens": 4,
     "order": 4, "repo": 4, "change": 4, "store": 5, "index": 5,
     "tools": 6, "memory": 6, "starter": 7, "context": 7, "turn": 8, "history": 9, "agent": 10,

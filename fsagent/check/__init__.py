@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fsagent.check.files import Files, config_findings
 from fsagent.check.finding import Finding
 from fsagent.check.index import index_findings, reindexed
+from fsagent.check.keys import key_findings
 from fsagent.check.merged import brought_back, merge_findings, merged_again
 from fsagent.check.recall import Recall, once_only, whole_lines
 from fsagent.check.repository import (
@@ -60,6 +61,7 @@ def check(agent: Agent, progress: Progress | None = None) -> Report:
         *files.findings(checked),
         *recall.findings(checked),
         *merge_findings(store),
+        *key_findings(store),
     ]
     try:
         found += [

@@ -224,11 +224,24 @@ class _Conversation:
         if line.startswith("/"):
             self._command(*line[1:].split(maxsplit=1))
             return
+        if self.terminal:
+            self._forget_secrets(line)
         self.before = self.agent.store.repo.head()
         if self.as_json:
             click.echo(json.dumps(turn_json(self.agent.chat(line)), ensure_ascii=False))
         else:
             show_turn(self.agent, line)
+
+    def _forget_secrets(self, line: str) -> None:
+        """What recall does not keep of a line, the history of lines does not keep either."""
+        import readline
+
+        from fsagent.secret import masked
+
+        shown, found = masked(line, self.agent.config.allow)
+        last = readline.get_current_history_length()
+        if found and last:
+            readline.replace_history_item(last - 1, shown)
 
     def _command(self, name: str = "", rest: str = "") -> None:
         if self.as_json:

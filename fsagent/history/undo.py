@@ -23,6 +23,7 @@ from fsagent.layout import is_agents
 from fsagent.records import Record
 from fsagent.repo import TreeChange, walk
 from fsagent.repo.walk import Entry
+from fsagent.secret import masked
 from fsagent.store import Store
 from fsagent.turn import shortened, told_of
 
@@ -275,8 +276,9 @@ def undo(
             events = [(told_of(store, one), one.change) for one in adopted] + [(told, change.id)]
             clock = store.clock
             records = [
-                Record(clock.id(), stamp(clock.now()), "event", text, "", change=ident)
+                Record(clock.id(), stamp(clock.now()), "event", kept, "", change=ident)
                 for text, ident in events
+                for kept, _ in [masked(text, store.config.allow)]
             ]
             path, data = store.with_records(records)
             change.writes[path] = data
