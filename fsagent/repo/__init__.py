@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -340,6 +341,19 @@ class Repo:
             *(f"--color={'always' if colour else 'never'}", "--end-of-options", commit, "--"),
         )
 
+    def remotes(self) -> dict[str, str]:
+        """The address of each remote, by name; without the password that may be in it."""
+        try:
+            out = self._git("config", "--local", "-z", "--get-regexp", r"^remote\..*\.url$")
+        except GitFailed:  # there is none
+            return {}
+        found = {}
+        for entry in out.decode(errors="replace").split("\0")[:-1]:
+            key, _, address = entry.partition("\n")
+            name = key.removeprefix("remote.").removesuffix(".url")
+            found[name] = re.sub(r"(?<=://)[^/@]*@", "", address)
+        return found
+
     def outer(self) -> tuple[Path, bool] | None:
         """The repository that this one lies inside, and whether that one ignores it; or None."""
         for parent in self.root.parents:
@@ -596,6 +610,13 @@ class Repo:
         if object_id(stream.type, data) != sha:
             raise ValueError(f"git answered with another object than {sha.hex()}")
         return data
+
+    def let_go(self) -> None:
+        """Let go of what was read of the repository: its objects are others now."""
+        if "_objects" in self.__dict__:
+            self._objects.close()
+            del self.__dict__["_objects"]
+        self._pipeline.index.forget()
 
     def close(self) -> None:
         """End the processes that this object keeps."""

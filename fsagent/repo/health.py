@@ -50,8 +50,9 @@ def locks(repo: Repo) -> list[Lock]:
     found = []
     common = objects(repo).parent
     laid: set[int] = set()  # a lock of ours is a second name of a file there: see ``commit``
-    with suppress(OSError):
-        laid = {entry.inode() for entry in os.scandir(repo.git_dir / "fsagent" / "tmp")}
+    for folder in ("tmp", "purge"):
+        with suppress(OSError):
+            laid |= {entry.inode() for entry in os.scandir(repo.git_dir / "fsagent" / folder)}
     for top in dict.fromkeys((repo.git_dir, common)):
         for where, folders, names in os.walk(top):
             if where == str(top):  # what is fsagent's own is held by the kernel, not by being there

@@ -92,7 +92,7 @@ def maintain(repo: Repo) -> list[Done]:
             done = [*settle(repo), *_reflog(repo)]  # the reflog first: what it names is packed
             done += [*_pack(repo), *_prune(repo)]
             gone = any(one.what in ("joined", "pruned") for one in done)
-            return [*done, *_graph(repo, anew=gone), *leftovers(repo), *_dropped(repo)]
+            return [*done, *graph(repo, anew=gone), *leftovers(repo), *_dropped(repo)]
         except GitFailed as error:
             raise StoreError(
                 f"git could not go on ({one_line(error.text, 200)}), and nothing is lost by that. "
@@ -233,7 +233,7 @@ def _prune(repo: Repo) -> Iterator[Done]:
         yield Done("pruned", text, before, _disk(objects(repo)))
 
 
-def _graph(repo: Repo, *, anew: bool) -> Iterator[Done]:
+def graph(repo: Repo, *, anew: bool) -> Iterator[Done]:
     """Write the commit-graph: what ``log -- PATH`` needs to pass over most commits unread.
 
     ``anew``, since a file of the chain that names a pruned commit would be an error to ``fsck``.

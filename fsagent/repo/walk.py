@@ -316,3 +316,17 @@ def holding(repo: Repo, commit: str, pattern: str, under: Sequence[str]) -> list
             return []
         raise
     return [os.fsdecode(name).split(":", 1)[1] for name in out.split(b"\0") if name]
+
+
+def blobs_ever(repo: Repo, paths: Sequence[str]) -> set[str]:
+    """The blobs that these files ever were, in any branch, stash or reflog."""
+    out = repo._git(
+        *(*_WHOLE, "log", "--all", "--reflog", "-z", "--raw", "--no-abbrev", "--no-renames"),
+        *("-m", "--format=", "--ignore-submodules=all", "--", *paths),
+    )
+    found = set()
+    for part in out.split(b"\0"):
+        info = part.strip().split()
+        if part.lstrip(b"\n").startswith(b":") and len(info) == 5:
+            found |= {oid.decode() for oid in info[2:4]}
+    return {oid for oid in found if oid.strip("0")}
