@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.history.bisect import Found
     from fsagent.history.edits import Side
     from fsagent.history.log import Happening
+    from fsagent.history.purge import Purged
     from fsagent.history.sync import Merged, Synced
     from fsagent.history.undo import Resolve, Undone
     from fsagent.history.why import Origin
@@ -102,7 +103,14 @@ class Agent:
         root = Path(directory)
         allowed = is_allowed(root, environment.state_dir)
         store = Store(root, clock, allowed=allowed, mend=mend)
-        return cls(store, client, tools, environment, model)
+        agent = cls(store, client, tools, environment, model)
+        if mend and os.path.exists(store.repo.git_dir / "fsagent" / "purge"):
+            from fsagent.history.purge import finish
+
+            told = finish(agent)
+            if told:
+                store.warn(told)
+        return agent
 
     @classmethod
     def init(
@@ -402,6 +410,14 @@ class Agent:
             return None
         return Meaning(self.index.folder)
 
+    def forget_index(self) -> None:
+        """Let go of the index; the next search opens it again, or builds it."""
+        if "index" in self.__dict__:
+            self.index.close()
+        for name in ("index", "meaning"):
+            self.__dict__.pop(name, None)
+        self._dirty = (None, 0.0, ())
+
     def _tail(self) -> Iterator[Doc]:
         """The records of the turn under way, which no commit holds yet."""
         from fsagent.index.entries import docs_of
@@ -481,6 +497,25 @@ class Agent:
         )
         made._lent = self._client
         return made
+
+    def purge(self, what: str, *, text: bool = False) -> Purged:
+        """Take a text, a record or a commit out of files, history, caches and logs, for good.
+
+        The history is rewritten: commits get other ids, and their changes keep theirs. Nobody is
+        asked, and there is no way back.
+
+        Args:
+            what: A text; or the id of a record, a commit, a change or a turn.
+            text: Take it as a text, whatever it looks like.
+
+        Raises:
+            AgentBusy: a turn is under way, for more than 30 s.
+            StoreError: it cannot be done, and nothing was changed.
+        """
+        from fsagent.history.purge import purge
+        from fsagent.history.target import find
+
+        return purge(self, find(self.store, what, text=text))
 
     def bisect(
         self,

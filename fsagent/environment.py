@@ -40,6 +40,13 @@ class Environment:
     """FSAGENT_STATE_DIR: what was typed at the prompt (line history), and which agents the person
     allowed to use their Git configuration, and to which directories they sync them."""
 
+    def lines_of(self, root: Path) -> Path:
+        """Where the lines are kept that were typed at the prompt of the agent in ``root``."""
+        import hashlib
+
+        key = hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()
+        return self.state_dir / f"history-{key[:16]}"
+
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Environment:
         """The settings that ``environ`` (default: this process's environment) holds."""

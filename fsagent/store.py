@@ -271,7 +271,7 @@ class Store:
             if not writes and not change.included and not joining:
                 return
             self._unfiltered([*writes, *change.included])
-            self._ready()
+            self.ready()
             self._without_secrets(change, writes)
             for _ in range(_TRIES):
                 with contextlib.suppress(MovedError):  # a person committed the file: look again
@@ -367,7 +367,7 @@ class Store:
             self.warn(line)
         self.repo.told.clear()
 
-    def _ready(self) -> None:
+    def ready(self) -> None:
         """Refuse to write into the middle of a person's merge or rebase."""
         what = self.repo.under_way()
         if what:
@@ -391,7 +391,7 @@ class Store:
         with self._writing():
             if paths is None:
                 return self._adopt_all(self.dirty(recall=False))
-            self._ready()
+            self.ready()
             return self._adopt_these(paths)
 
     def settle(self) -> tuple[list[str], list[Adopted]]:
@@ -418,7 +418,7 @@ class Store:
     def _adopt_all(self, dirty: list[str]) -> list[Adopted]:
         if not dirty and not self._conflicts and not self.repo.overtaken():
             return []
-        self._ready()
+        self.ready()
         return self._adopt_overtaken() + self._adopt_these([*dirty, *self._conflicts])
 
     def _adopt_overtaken(self) -> list[Adopted]:
@@ -633,7 +633,7 @@ class Store:
             if data.startswith(old) and len(data) > len(old) and _all_records(data[len(old) :]):
                 appended.append(path)
         if appended:
-            self._ready()
+            self.ready()
             with self.change("turn (recovered)") as change:
                 change.included += appended
             told.append(f"The last turn was cut short; its lines in {appended[0]} are committed.")

@@ -24,6 +24,7 @@ from fsagent.check.repository import (
 )
 from fsagent.errors import AgentError, FsagentError
 from fsagent.history.fork import copied_from
+from fsagent.history.purge import finish, unfinished
 from fsagent.locks import held
 from fsagent.repo import health, maintain
 from fsagent.repo.run import GitFailed
@@ -69,6 +70,7 @@ def check(agent: Agent, progress: Progress | None = None) -> Report:
             *history_findings(store, checked),
             *lock_findings(store),
             *journal_findings(store),
+            *purge_findings(store),
             *copy_findings(store),
             *identity_findings(store),
             *size_findings(store, files.bytes),
@@ -102,6 +104,8 @@ def repair(agent: Agent) -> list[str]:
         except (FsagentError, GitFailed) as error:
             told.append(f"Not repaired: {error}")
 
+    if unfinished(store.repo):
+        attempt(lambda: filter(None, [finish(agent)]))
     with store.turn():
         attempt(store.mend)
         attempt(lambda: merged_again(store))
@@ -141,6 +145,21 @@ def copy_findings(store: Store) -> list[Finding]:
             "agent.yaml",
             f"This is a copy of {first} and has its id, so neither can be told from the other.",
             f"An agent of its own, with all that this one knows: fsagent fork {store.root} NEW",
+        )
+    ]
+
+
+def purge_findings(store: Store) -> list[Finding]:
+    """A purge that was begun and not finished, where nobody is just at it."""
+    if not unfinished(store.repo) or held(store.locks.folder / "write.lock"):
+        return []
+    return [
+        Finding(
+            "problem",
+            ".git/fsagent/purge",
+            "A purge was cut short, so what was to go may still be there.",
+            "Any command that opens the agent finishes it, and so does "
+            f"fsagent check {store.root} --repair.",
         )
     ]
 

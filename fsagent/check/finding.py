@@ -12,7 +12,8 @@ MEGABYTE = 1 << 20
 class Finding:
     """Something that is not as it should be: where, what, and what to do about it.
 
-    A problem keeps something from working or has lost something; the rest is advice.
+    A problem keeps something from working, has lost something, or must not be there; the rest is
+    advice.
     """
 
     severity: Literal["problem", "advice"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fsagent.cli import allow, bench, care, chat, history, memory, models, past, sync, undo
+from fsagent.cli import allow, bench, care, chat, history, memory, models, past, purge, sync, undo
 from fsagent.cli.common import debug
 from fsagent.environment import one_thread
 from fsagent.errors import FsagentError
@@ -51,6 +51,7 @@ for _command in (
     history.diff,
     history.why,
     undo.undo,
+    purge.purge,
     past.bisect,
     past.fork,
     sync.merge,

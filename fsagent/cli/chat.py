@@ -156,7 +156,10 @@ class _Conversation:
 
     def run(self) -> None:
         """Read and answer. An error is told, and the conversation goes on."""
+        from fsagent.history.purge import stamp
+
         history = self._history() if self.terminal else None
+        purged = stamp(self.agent.store.repo)
         if not self.as_json:
             note_to_person("/help lists the commands.")
         try:
@@ -175,7 +178,7 @@ class _Conversation:
                     click.echo()
                 tend(self.agent.store.repo)
         finally:
-            if history:
+            if history and stamp(self.agent.store.repo) == purged:  # else they may hold it
                 import readline
 
                 readline.write_history_file(history)
@@ -207,11 +210,9 @@ class _Conversation:
 
     def _history(self) -> Path:
         """Line editing and history, kept in the person's state directory, not in the agent's."""
-        import hashlib
         import readline
 
-        key = hashlib.sha256(str(self.agent.root).encode("utf-8", "surrogateescape")).hexdigest()
-        path = self.agent.environment.state_dir / f"history-{key[:16]}"
+        path = self.agent.environment.lines_of(self.agent.root)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             readline.read_history_file(path)

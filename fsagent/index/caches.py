@@ -72,6 +72,25 @@ def sweep(cache: Path) -> tuple[int, int]:
     return count, size
 
 
+def forget(cache: Path, root: Path, ident: str) -> int:
+    """Remove every index that may hold a doc of the agent in ``root``; how many there were.
+
+    Those of agents that are gone, too: it may be this one before it was moved.
+    """
+    count = 0
+    for folder in sorted((cache / "index").glob("*")):
+        if folder.is_symlink() or not folder.is_dir() or not _KEY.fullmatch(folder.name):
+            continue
+        try:
+            owner = Path(os.fsdecode((folder / OWNER).read_bytes()))
+        except OSError:
+            owner = root
+        if folder == folder_of(cache, root, ident) or owner == root or not owner.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            count += 1
+    return count
+
+
 def _vanished(cache: Path, folder: Path) -> bool:
     """Whether no agent is left that would open the index, and none has for two weeks."""
     owner = folder / OWNER

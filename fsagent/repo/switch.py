@@ -242,13 +242,8 @@ def forget(repo: Repo) -> list[str]:
         for path in objects.glob(pattern):
             disk.unlink(str(path))
     shutil.rmtree(objects / "info/commit-graphs", ignore_errors=True)
-    if repo.head() or refs(repo):
-        # -f: of two whole objects in one pack, as ours are, Git takes no difference otherwise.
-        repo._git("repack", "-a", "-d", "-f", "-n", "-q", *(["-b"] if bitmap else []))
-    else:
-        for pattern in ("pack/pack-*.idx", "pack/pack-*"):
-            for path in objects.glob(pattern):
-                disk.unlink(str(path))
+    # -f: of two whole objects in one pack, as ours are, Git takes no difference otherwise.
+    repo._git("repack", "-a", "-d", "-f", "-n", "-q", *(["-b"] if bitmap else []))
     alternates = objects / "info/alternates"
     if alternates.exists():
         told += [f"the repository {line}" for line in alternates.read_text().splitlines() if line]
