@@ -77,6 +77,12 @@ def one_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def short_pages() -> None:
+    """Let ``less`` end at once with what fits on the screen, as Git does, if the person is not
+    particular about it."""
+    os.environ.setdefault("LESS", "FRX")
+
+
 def _directory(env: Mapping[str, str], variable: str, kind: str) -> Path:
     """The directory that ``variable`` names, or the user's own of that ``kind``."""
     if env.get(variable):

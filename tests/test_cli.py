@@ -483,6 +483,25 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
 
+def test_what_fits_on_the_screen_needs_no_pager(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with Git: the prompt is there again. Nothing is added to it, and no colour in a pipe."""
+    monkeypatch.delenv("LESS", raising=False)
+    monkeypatch.setenv("PAGER", "less")
+    terminal = Terminal(shell, "log", "sarah")
+    terminal.until("init: sarah")
+    end = time.monotonic() + 10
+    while not (done := os.waitpid(terminal.pid, os.WNOHANG))[0] and time.monotonic() < end:
+        time.sleep(0.05)
+    os.close(terminal.fd)
+    assert done == (terminal.pid, 0)
+    out, _ = shell.run("log", "sarah")
+    assert out.count("\n") == 1
+    assert "\x1b" not in out
+    assert shell.run("diff", "sarah", "HEAD")[0] == ""
+
+
 def test_a_conversation_in_a_terminal(shell: Shell) -> None:
     shell.script("Hello Tim.", tool("core_memory_append", label="human", content="x"), "Yes.")
     terminal = Terminal(shell, "chat", "sarah")

@@ -37,13 +37,13 @@ def test_turns(utrecht: Shell) -> None:
         "COMMIT  TIME  sarah            “Hello!”\n"
         "COMMIT  TIME  Tim              edit: core/human.md\n"
         "COMMIT  TIME  sarah            “I live in Utrecht. I have a cat.”  core_memory_append ×2\n"
-        "COMMIT  TIME  Tim              init: sarah\n\n"
+        "COMMIT  TIME  Tim              init: sarah\n"
     )
     # Where the commit of recall is left out, recall itself says what was said.
     out, _ = utrecht.run("log", "sarah", "human", "--turns", "-n2")
     assert plain(out) == (
         "COMMIT  TIME  Tim              edit: core/human.md\n"
-        "COMMIT  TIME  sarah            “I live in Utrecht. I have a cat.”  core_memory_append ×2\n\n"
+        "COMMIT  TIME  sarah            “I live in Utrecht. I have a cat.”  core_memory_append ×2\n"
     )
     found = utrecht.json("log", "sarah", "--turns")
     assert [len(one["commits"]) for one in found] == [1, 1, 3, 1]
@@ -67,7 +67,7 @@ def test_show_a_commit_a_change_and_a_turn(utrecht: Shell) -> None:
     assert plain(out).startswith(
         f"{expected}because  “I live in Utrecht. I have a cat.”\n\ndiff --git a/core/human.md"
     )
-    assert out.endswith(" Name: Tim\n Lives in Utrecht.\n+Has a cat.\n\n")
+    assert out.endswith(" Name: Tim\n Lives in Utrecht.\n+Has a cat.\n")
     for name in (commit["commit"][:7], commit["change"], "HEAD~3"):
         assert utrecht.run("show", "sarah", name)[0] == out
     turn, _ = utrecht.run("show", "sarah", commit["turn"])

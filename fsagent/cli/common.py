@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,6 +59,18 @@ def debug(function: F) -> F:
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON, for machines."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def paged(parts: Iterable[str]) -> None:
+    """Print what may be long: on a terminal in pages, and elsewhere without colours, as it is."""
+    from fsagent.environment import short_pages
+
+    if sys.stdout.isatty():
+        short_pages()
+        click.echo_via_pager(iter(parts))
+        return
+    for part in parts:
+        click.echo(part, nl=False)
 
 
 def note_to_person(text: str) -> None:

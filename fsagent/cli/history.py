@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fsagent.cli.common import as_json, directory, note_to_person, print_json, warn
+from fsagent.cli.common import as_json, directory, note_to_person, paged, print_json, warn
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
@@ -59,7 +59,7 @@ def log(directory: Path, path: str | None, turns: bool, limit: int | None, json_
 
         print_json([commit_json(commit) for commit in repo.log(path, limit=limit)])
     else:
-        click.echo_via_pager(f"{line}\n" for line in repo.log_lines(path, limit))
+        paged(f"{line}\n" for line in repo.log_lines(path, limit))
 
 
 def _log_turns(
@@ -85,7 +85,7 @@ def _log_turns(
             ]
         )
     else:
-        click.echo_via_pager(f"{_turn_line(one)}\n" for one in found)
+        paged(f"{_turn_line(one)}\n" for one in found)
 
 
 def commit_line(commit: Commit, what: str | None = None) -> str:
@@ -128,7 +128,7 @@ def diff(directory: Path, revisions: str, json_: bool) -> None:
     if json_:
         print_json({"revisions": pair, "patch": text})
     else:
-        click.echo_via_pager(text)
+        paged([text])
 
 
 def _diff_agents(one: Agent, two: Agent, json_: bool) -> None:
@@ -142,7 +142,7 @@ def _diff_agents(one: Agent, two: Agent, json_: bool) -> None:
     if shared:
         note_to_person(f"What they share ends with {shared[:7]}.")
     if text:
-        click.echo_via_pager(text)
+        paged([text])
     else:
         note_to_person("Their memories are the same.")
 
@@ -186,7 +186,7 @@ def show_commits(agent: Agent, commits: Sequence[str], json_: bool) -> None:
             if patch:
                 yield f"\n{patch}"
 
-    click.echo_via_pager(lines())
+    paged(lines())
 
 
 def _head(commit: Commit) -> Iterator[str]:
