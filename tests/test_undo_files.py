@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
 import pytest
-from fsagent import Agent
+from fsagent import Agent, call
+from fsagent.cli.undo import show
 from fsagent.errors import StoreError
 
 from conftest import git
@@ -65,3 +67,30 @@ def test_a_file_in_the_place_of_a_folder_is_in_the_way(sarah: Agent) -> None:
     with pytest.raises(StoreError, match=r"files/x is in the way.* move it away"):
         sarah.undo("HEAD~1")
     assert files(sarah) == ["files/x"]
+
+
+def test_it_is_said_where_no_line_says_what_it_took(
+    sarah: Agent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty file, the last line end: no line is there or gone."""
+    put(sarah, "core/empty.md", b"")
+    sarah.adopt()
+    done = sarah.undo()
+    assert done.lines == ()
+    show(done)
+    assert "  core/empty.md\n" in capsys.readouterr().out
+    told = next(sarah.store.newest())
+    assert told.content.startswith("Tim undid 'hand edit: core/empty.md' in core/empty.md:")
+
+
+def test_the_files_of_a_turn_are_named(make: Callable[..., Agent]) -> None:
+    agent = make(
+        [
+            call("core_memory_append", label="human", content="Likes tea."),
+            call("core_memory_append", label="persona", content="I like tea."),
+        ],
+        "ok",
+    )
+    agent.undo(agent.chat("Tea!"))
+    told = next(agent.store.newest()).content
+    assert told.startswith("Tim undid 'turn: Tea!' in core/human.md, core/persona.md:")

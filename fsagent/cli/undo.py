@@ -68,6 +68,9 @@ def show(done: Undone) -> None:
     """Print what an undo took, as the changed lines."""
     verb, _, what = done.subject.partition(": ")
     click.echo(f"{verb}ne: {what}")
+    if len(done.paths) > 1 or not done.lines:
+        for path in done.paths:
+            click.echo(click.style(f"  {path}", fg="magenta"))
     for line in done.lines:
         click.echo(click.style(f"  {line}", fg="green" if line.startswith("+") else "red"))
     note_to_person(f"committed as {done.commit[:7]}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fsagent.change import Adopted
@@ -272,7 +272,8 @@ def undo(
                 line for path in files for line in changed_lines(work.today[path], files[path])
             ]
             verb = "redid" if subject.startswith("redo: ") else "undid"
-            told = f"{person.name} {verb} {_bare(target.subject)!r}:\n{shortened(lines)}"
+            where = "" if len(files) == 1 and lines else f" in {_named(files)}"
+            told = f"{person.name} {verb} {_bare(target.subject)!r}{where}:\n{shortened(lines)}"
             events = [(told_of(store, one), one.change) for one in adopted] + [(told, change.id)]
             clock = store.clock
             records = [
@@ -301,6 +302,12 @@ def _subject(of: str) -> str:
 
 def _bare(subject: str) -> str:
     return subject.removeprefix("undo: ").removeprefix("redo: ")
+
+
+def _named(paths: Collection[str]) -> str:
+    """The first of some files by name, and how many more there are."""
+    first, more = sorted(paths)[:5], len(paths) - 5
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
 def changed_lines(old: bytes | None, new: bytes | None) -> list[str]:
