@@ -31,12 +31,16 @@ def _met_a_lock(said: str) -> bool:
 
 KEPT = "The stash entry is kept in case you need it again."
 
+SAVED = "Saved working directory"
+"""What ``git stash`` says when its entry is made, although it can fail after that."""
+
 
 class Person:
     """Somebody who edits files of their own, and with ``block`` also a block of the agent.
 
     Every command is told: what it was, whether it worked, and how long a lock was in its way. A
-    command that meets a lock is given again, as people do; after three seconds it is "stuck".
+    command that meets a lock is given again, as people do; after three seconds it is "stuck". Not
+    a stash that has made its entry: given again, it would make another one.
     """
 
     def __init__(self, acks: Acks, job: dict[str, Any]) -> None:
@@ -53,14 +57,14 @@ class Person:
             command = ["git", "-C", str(self.root), *arguments]
             done = subprocess.run(command, capture_output=True, text=True)
             said, spent = done.stdout + done.stderr, time.monotonic() - began
-            locked = bool(done.returncode) and _met_a_lock(said)
+            locked = bool(done.returncode) and _met_a_lock(said) and SAVED not in said
             if not locked or spent > 3:
                 break
             tries += 1
             time.sleep(0.02)
         self.acks.say(
             op=" ".join(arguments[:2]),
-            ok=not done.returncode,
+            ok=not done.returncode or SAVED in said,
             held=tries,
             stuck=locked,
             error=said.strip() if done.returncode else "",
@@ -98,7 +102,10 @@ class Person:
     def stash(self) -> None:
         """Put the edits away and take them out again."""
         done = self.git("stash")
-        if done.returncode or "Saved" not in done.stdout:
+        if SAVED not in done.stdout:
+            return
+        if done.returncode and self.git("status", "--porcelain", "--", *self.files).stdout:
+            self.git("stash", "drop")  # they are in an entry, and have not been put away
             return
         time.sleep(self.dice.uniform(0, 0.02))
         if self.git("stash", "pop", "--index").returncode:

@@ -311,7 +311,7 @@ class Scene:
         found = {}
         for entry in status(self.root):
             letters, path = entry[:2], entry[3:]
-            staged = git(self.root, "show", f":{path}") if letters != "??" else b""
+            staged = git(self.root, "show", f":{path}") if letters[0] not in "?D" else b""
             file = self.root / path
             found[path] = (letters, staged, file.read_bytes() if file.exists() else b"")
         return found

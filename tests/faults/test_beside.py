@@ -108,11 +108,12 @@ def overtaken(report: Report, root: Path, scene: Scene, block: str) -> None:
     ``git commit`` reads the index before it locks it, and ``git stash`` resets to a HEAD that it
     read before: a change of the agent in between is taken back by their commit or stash, although
     it stays in the history. That is a race of git with any other program, counted and not judged.
-    But nothing that the agent was just writing may first appear in a commit of theirs.
+    But nothing that the agent was just writing may first appear in a commit of theirs, and a note
+    may be gone only where its commit was dropped, or a commit of theirs took it away.
     """
     agents = (c for c in everything_kept(root) if c.author != TIM)
     versions = {version for commit in agents for version in commit.paths.items()}
-    taken_back = 0
+    taken_back = by_no_hand = 0
     for commit in reversed(history(root, "HEAD")):
         ours = {(p, oid) for p, oid in commit.paths.items() if p.startswith(OURS) and p != block}
         if commit.author == TIM and ours and commit.subject.startswith(("tim ", "hand edit: ")):
@@ -120,12 +121,18 @@ def overtaken(report: Report, root: Path, scene: Scene, block: str) -> None:
             if new:
                 report.wrong("stolen", f"{commit.subject!r} of the person has {sorted(new)}")
             taken_back += commit.subject.startswith("tim ")
+            by_no_hand += commit.subject.startswith("hand edit: ")
         versions |= set(commit.paths.items())
     report.more.append(f"{taken_back} commits of theirs took a change back")
-    said = scene.said()
+    report.more.append(f"{by_no_hand} hand edits that no hand made")
+    said, newest = scene.said(), {}
+    for commit in reversed(history(root, "HEAD")):
+        newest |= dict.fromkeys(commit.paths, commit)
     for ident in said.done:
         for path in said.begun[ident]["paths"]:
-            if path.startswith("archival/") and not (root / path).exists():
+            last = newest.get(path)  # None where the commit was dropped, which ``judge`` looks at
+            taken = last and last.author == TIM and last.paths[path] is None
+            if path.startswith("archival/") and not (root / path).exists() and last and not taken:
                 report.wrong("gone", f"{path} is not in the work tree any more")
 
 
