@@ -16,6 +16,7 @@ import re
 import shlex
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentError, StoreError
 from fsagent.formats import one_line
-from fsagent.repo import Repo
+from fsagent.repo import Repo, disk
 from fsagent.repo.run import (
     ALWAYS,
     PROTOCOLS,
@@ -233,10 +234,27 @@ def push(repo: Repo, remote: Remote, commit: str, *, ask: bool = False) -> bool:
 
 
 def note(repo: Repo, remote: Remote, commit: str) -> None:
-    """Remember where the remote's branch is, as plain git does."""
-    if remote.name:
-        with suppress(GitFailed):  # a name that makes no ref
-            repo._git("update-ref", f"refs/remotes/{remote.name}/{remote.branch}", commit)
+    """Remember where the remote's branch is, as plain git does.
+
+    By moving a file into its place: a ``git update-ref`` that is killed leaves a lock, which nobody
+    can tell from a person's. That a person's git fetches in that moment does no harm, since either
+    is right.
+    """
+    ref = f"refs/remotes/{remote.name}/{remote.branch}"
+    if not remote.name or not _BRANCH.fullmatch(remote.name):
+        return
+    if not repo.fast:
+        with suppress(GitFailed):
+            repo._git("update-ref", ref, commit)
+        return
+    tmp, place = f"{repo.git_dir}/fsagent/tmp", f"{repo.place.common}/{ref}"
+    with suppress(OSError):  # the next sync does it
+        disk.mkdir(tmp)
+        spare = f"{tmp}/came-{os.getpid()}-{threading.get_ident()}"
+        disk.unlink(spare)
+        disk.write(spare, [f"{commit}\n".encode()], 0o666)
+        disk.mkdir(os.path.dirname(place))
+        disk.rename(spare, place)
 
 
 def remember(repo: Repo, remote: Remote) -> Remote:
