@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from fsagent import Agent, call
 from fsagent.cli.undo import show
-from fsagent.errors import StoreError
+from fsagent.errors import StoreError, UndoConflict
 
 from conftest import git
 
@@ -94,3 +94,40 @@ def test_the_files_of_a_turn_are_named(make: Callable[..., Agent]) -> None:
     agent.undo(agent.chat("Tea!"))
     told = next(agent.store.newest()).content
     assert told.startswith("Tim undid 'turn: Tea!' in core/human.md, core/persona.md:")
+
+
+def rename(agent: Agent, old: str, new: str) -> None:
+    """What a person does with git mv; the next turn commits it."""
+    git(agent, "mv", old, new)
+    agent.adopt()
+
+
+def test_a_renamed_note_is_taken_back_under_its_new_name(sarah: Agent) -> None:
+    note = sarah.notes.add("Tim likes tea.")
+    made = sarah.log()[0].commit
+    rename(sarah, note.path, "archival/r.md")
+    rename(sarah, "archival/r.md", "archival/tea.md")
+    done = sarah.undo(made)
+    assert done.paths == ("archival/tea.md",)
+    assert not list(sarah.notes)
+    assert sarah.undo().paths == ("archival/tea.md",)
+    assert [one.text for one in sarah.notes] == ["Tim likes tea."]
+
+
+def test_a_renamed_file_is_merged_under_its_new_name(sarah: Agent) -> None:
+    sarah.blocks["human"] = "Name: Tim\nLikes tea.\nHas a cat.\nLives in Ghent."
+    made = sarah.log()[0].commit
+    sarah.blocks["human"] = "Name: Tim\nLikes tea.\nHas a big cat.\nLives in Ghent."
+    rename(sarah, "core/human.md", "core/user.md")
+    sarah.blocks["user"] = f"{sarah.blocks['user'].text}\nSings."
+    with pytest.raises(UndoConflict, match=r"core/user.md, line \d+"):
+        sarah.undo(made)
+    sarah.undo(made, side="ours")
+    assert sarah.blocks["user"].text == "Name: Tim\nHas a big cat.\nSings."
+    assert list(sarah.blocks) == ["persona", "user"]
+
+
+def test_the_rename_itself_is_taken_back(sarah: Agent) -> None:
+    rename(sarah, "core/human.md", "core/user.md")
+    sarah.undo()
+    assert sorted(sarah.blocks) == ["human", "persona"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fsagent.change import Adopted
 from fsagent.clock import stamp
@@ -358,6 +358,8 @@ class _Undoing:
     clashes: list[Sides] = field(default_factory=list)
     again: dict[str, list[bytes | None]] = field(default_factory=dict)
     """What each step of a turn has made of a file so far."""
+    renames: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The commit that gave a file its name, and the name that it had before."""
 
     def files(self, resolve: Resolve | None) -> dict[str, bytes | None]:
         """The files that change, with what they will hold (None: they go)."""
@@ -392,7 +394,7 @@ class _Undoing:
         return found
 
     def _take(self, one: Entry, change: TreeChange, resolve: Resolve | None) -> None:
-        path = change.path
+        path = self._place(change)
         if path not in self.today:
             self.today[path] = self.result[path] = self.store.now(path)
         before, after = self._read(change.old), self._read(change.new)
@@ -405,6 +407,19 @@ class _Undoing:
             made = self._merge(one, path, (before, after, today), resolve)
         self.result[path] = made
         self.again.setdefault(path, []).append(made)
+
+    def _place(self, change: TreeChange) -> str:
+        """Where the file is today that a change left: later ones may have given it another name."""
+        path, repo = change.path, self.store.repo
+        met = {path}
+        while change.new and self.store.now(path) is None:
+            gone = next((one for one in _along(self.store, (path,)) if _removes(one, path)), None)
+            new = walk.renamed(repo, gone.commit.commit, path) if gone else None
+            if gone is None or new is None or new in met:
+                return change.path
+            self.renames[new] = (gone.commit.commit, path)
+            met.add(path := new)
+        return path
 
     def _merge(
         self,
@@ -498,15 +513,26 @@ class _Undoing:
             way.add(made, self.target.commits[0], undo=True)
         return way
 
+    def _names(self, path: str) -> tuple[str, ...]:
+        """The names of a file, newest first."""
+        names = [path]
+        while names[-1] in self.renames and self.renames[names[-1]][1] not in names:
+            names.append(self.renames[names[-1]][1])
+        return tuple(names)
+
     def _chain(self, one: Entry, path: str) -> list[tuple[Entry, TreeChange]]:
         """The commits that changed a file since before the change, oldest first; [] if unknown."""
         found: list[tuple[Entry, TreeChange]] = []
         wanted = {one.commit.commit}
         met: set[str] = set()
-        for step in _along(self.store, (path,)):
-            change = next((c for c in step.changes if c.path == path), None)
+        for step in _along(self.store, self._names(path)):
+            changes = {change.path: change for change in step.changes}
+            change = changes.get(path)
             if change is None:
                 continue
+            commit, before = self.renames.get(path, ("", ""))
+            if commit == step.commit.commit:
+                path, change = before, replace(change, old=changes[before].old)
             if found and found[-1][1].old != change.new:
                 break
             if met >= wanted and not step.is_called(wanted):
@@ -517,6 +543,10 @@ class _Undoing:
                 wanted.add(step.commit.undoes)
         found.reverse()
         return found if any(s.commit.commit == one.commit.commit for s, _ in found) else []
+
+
+def _removes(one: Entry, path: str) -> bool:
+    return any(change.path == path and change.new is None for change in one.changes)
 
 
 def _marked(merged: Merged, sides: list[Sides]) -> str:

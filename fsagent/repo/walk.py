@@ -211,6 +211,16 @@ def _parsed(parts: Iterable[str]) -> Iterator[Entry]:
         yield Entry(known, tuple(parents.split()), changes)
 
 
+def renamed(repo: Repo, commit: str, path: str) -> str | None:
+    """The name that a commit gave to a file which it removed, if it holds much the same there."""
+    out = repo._git(
+        *("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status"),
+        *("--ignore-submodules=all", "--end-of-options", f"{commit}^", commit, "--"),
+    )
+    parts = [os.fsdecode(part) for part in out.split(b"\0")[:-1]]  # R100, the old name, the new one
+    return dict(zip(parts[1::3], parts[2::3], strict=True)).get(path)
+
+
 def earlier(
     repo: Repo, oids: Sequence[str], folder: str, back: int
 ) -> dict[str, list[tuple[str, dict[str, str]]]]:
