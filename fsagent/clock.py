@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 _RANDOM_BITS = 40
+_INSTANT = timedelta(microseconds=1)
 
 
 class Clock:
@@ -70,7 +72,8 @@ def moment(text: str) -> datetime | None:
 def day(text: str, zone: ZoneInfo, *, end: bool) -> datetime:
     """A date or time that a person or a model wrote, in ``zone`` where it names none.
 
-    A bare date is its first moment, or with ``end`` its last: an end date includes that day.
+    A bare date is its first moment, or with ``end`` its last: an end date includes that day, and
+    18:30 as an end that minute.
 
     Raises:
         ValueError: saying what a date looks like.
@@ -79,7 +82,14 @@ def day(text: str, zone: ZoneInfo, *, end: bool) -> datetime:
     found = moment(text)
     if not found:
         raise ValueError(f"{text!r} is no date: write one like 2026-11-21 or 2026-11-21T18:30.")
-    bare = len(text) <= 10
     if datetime.fromisoformat(text).tzinfo is None:  # moment() has taken it for UTC
         found = found.replace(tzinfo=zone)
-    return found + timedelta(days=1, microseconds=-1) if bare and end else found
+    return found + _span(text) - timedelta(microseconds=1) if end else found
+
+
+def _span(text: str) -> timedelta:
+    """How long the day, hour, minute or second is that an ISO 8601 text names."""
+    clock = re.match(r"\d[\d:.,]*", text[11:] if "-" in text[:10] else text[9:])
+    digits = clock[0].replace(":", "") if clock else ""
+    spans = {0: timedelta(days=1), 2: timedelta(hours=1), 4: timedelta(minutes=1)}
+    return spans.get(len(digits), timedelta(seconds=1) if len(digits) == 6 else _INSTANT)

@@ -137,8 +137,12 @@ def test_a_text_has_no_more_tokens_than_bytes(text: str) -> None:
 def test_days_and_moments() -> None:
     zone = ZoneInfo("Asia/Tokyo")
     assert day("2026-11-21", zone, end=True).isoformat() == "2026-11-21T23:59:59.999999+09:00"
-    assert day("2026-11-21T10:00Z", zone, end=True).isoformat() == "2026-11-21T10:00:00+00:00"
-    assert day("2026-11-21T10:00", zone, end=True).isoformat() == "2026-11-21T10:00:00+09:00"
+    assert (
+        day("2026-11-21T10:00Z", zone, end=True).isoformat() == "2026-11-21T10:00:59.999999+00:00"
+    )
+    assert day("2026-11-21T10:00", zone, end=False).isoformat() == "2026-11-21T10:00:00+09:00"
+    assert day("20261121T100007", zone, end=True).isoformat() == "2026-11-21T10:00:07.999999+09:00"
+    assert day("2026-11-21 10", zone, end=True).isoformat() == "2026-11-21T10:59:59.999999+09:00"
     assert moment("nonsense") is None
     with pytest.raises(ValueError, match="is no date"):
         day("yesterday", zone, end=False)

@@ -136,3 +136,31 @@ def test_a_long_log_may_be_left(make: Callable[..., Agent]) -> None:
     lines.close()  # type: ignore[attr-defined]
     with pytest.raises(StoreError, match="git log"):
         list(agent.store.repo.log(rev="nowhere"))
+
+
+def test_a_time_that_is_printed_is_the_same_moment_when_it_is_read(
+    utrecht: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the zone of the machine is: that of the agent counts."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    config = utrecht.home / "agent.yaml"
+    config.write_text(f"{config.read_text()}timezone: Asia/Tokyo\n")
+    git(utrecht.home, "add", "agent.yaml")
+    moment = "2026-03-03T23:45:40+00:00"
+    monkeypatch.setenv("GIT_COMMITTER_DATE", moment)
+    (utrecht.home / "core/human.md").write_text("Likes tea.\n")
+    git(utrecht.home, "commit", "-qam", "tea")
+    git(utrecht.home, "branch", "tea")
+    shown = "2026-03-04 08:45"
+    for command in (("log", "-n1"), ("log", "-n1", "--turns"), ("show", "HEAD"), ("why", "tea")):
+        assert shown in utrecht.run(command[0], "sarah", *command[1:])[0]
+    assert shown in utrecht.run("status", "sarah")[0]
+    assert shown in utrecht.run("undo", "sarah")[0]
+    assert shown in utrecht.run("bisect", "sarah", "likes", "tea")[0]
+    assert utrecht.run("show", "sarah", "human", "--at", shown)[0] == "Likes tea.\n"
+    assert "not there yet" in utrecht.fails("show", "sarah", "human", "--at", "2026-03-04 08:44")
+
+
+def test_a_log_needs_no_agent_yaml_that_can_be_read(utrecht: Shell) -> None:
+    (utrecht.home / "agent.yaml").write_text("timezone: [")
+    assert "init: sarah" in utrecht.run("log", "sarah")[0]

@@ -258,7 +258,9 @@ class _Conversation:
                 click.echo(found.render())
                 note_to_person("  ".join(f"{k} {v:,}" for k, v in found.tokens.items()))
             case "log":
-                for line in agent.store.repo.log_lines(limit=20, rev=agent.store.rev or "HEAD"):
+                for line in agent.store.repo.log_lines(
+                    limit=20, rev=agent.store.rev or "HEAD", zone=agent.config.zone
+                ):
                     click.echo(line)
             case "diff":
                 click.echo(agent.diff(rest or self.before or "HEAD"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import click
 from fsagent.cli.common import as_json, directory, note_to_person, paged, print_json, warn
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from fsagent.agent import Agent
     from fsagent.history.log import Happening
     from fsagent.history.why import Origin
@@ -59,7 +62,7 @@ def log(directory: Path, path: str | None, turns: bool, limit: int | None, json_
 
         print_json([commit_json(commit) for commit in repo.log(path, limit=limit)])
     else:
-        paged(f"{line}\n" for line in repo.log_lines(path, limit))
+        paged(f"{line}\n" for line in repo.log_lines(path, limit, zone=_zone(directory)))
 
 
 def _log_turns(
@@ -85,24 +88,41 @@ def _log_turns(
             ]
         )
     else:
-        paged(f"{_turn_line(one)}\n" for one in found)
+        zone = _zone(directory)
+        paged(f"{_turn_line(one, zone)}\n" for one in found)
 
 
-def commit_line(commit: Commit, what: str | None = None) -> str:
+def _zone(directory: Path) -> tzinfo:
+    """The agent's time zone; a log is to be had even where agent.yaml cannot be read."""
+    from datetime import UTC
+
+    from fsagent.errors import FsagentError
+    from fsagent.layout import read_plain
+
+    with suppress(OSError, FsagentError):
+        data = read_plain(directory / "agent.yaml")
+        if b"timezone" in data:  # reading YAML takes time
+            from fsagent.config import parse_config
+
+            return parse_config(data).zone
+    return UTC
+
+
+def commit_line(commit: Commit, zone: tzinfo, what: str | None = None) -> str:
     """A commit on one line, as ``log`` prints it; ``what`` instead of its subject."""
     name = click.style(f"{_cut(commit.author, 16):<16}", fg="green")
-    return f"{_when(commit)}  {name} {what or commit.subject}"
+    return f"{_when(commit, zone)}  {name} {what or commit.subject}"
 
 
-def _turn_line(one: Happening) -> str:
+def _turn_line(one: Happening, zone: tzinfo) -> str:
     """A turn, or a commit that is no turn's, on one line."""
     commit = one.commits[0]
     if not one.turn:
-        return commit_line(commit)
+        return commit_line(commit, zone)
     tools = ", ".join(tool + (f" ×{n}" if n > 1 else "") for tool, n in one.tools.items())
     what = f"  {click.style(tools, fg='cyan')}" if tools else ""
     said = f"“{_cut(one.said, 72)}”" if one.said else f"turn {one.turn}"
-    return commit_line(commit, f"{said}{what}")
+    return commit_line(commit, zone, f"{said}{what}")
 
 
 @click.command()
@@ -179,7 +199,7 @@ def show_commits(agent: Agent, commits: Sequence[str], json_: bool) -> None:
                 continue  # that of recall: what it holds stands above
             if len(commits) > 1:
                 yield "\n"
-            yield from (f"{line}\n" for line in _head(commit))
+            yield from (f"{line}\n" for line in _head(commit, agent.config.zone))
             if cause and len(commits) == 1:
                 yield f"because  {_quote(cause.content)}\n"
             patch = repo.patch(commit.commit, lines=3, colour=True)
@@ -189,9 +209,9 @@ def show_commits(agent: Agent, commits: Sequence[str], json_: bool) -> None:
     paged(lines())
 
 
-def _head(commit: Commit) -> Iterator[str]:
+def _head(commit: Commit, zone: tzinfo) -> Iterator[str]:
     """What a commit says of itself, as lines."""
-    yield f"commit   {_when(commit)}  {commit.subject}"
+    yield f"commit   {_when(commit, zone)}  {commit.subject}"
     how = f", with {commit.tool}" if commit.tool else ""
     model = f", model {commit.model}" if commit.model else ""
     yield f"by       {commit.author}{how}{model}"
@@ -218,15 +238,15 @@ def why(directory: Path, what: tuple[str, ...], json_: bool) -> None:
     if json_:
         print_json([_origin_json(origin) for origin in origins])
     elif len(origins) == 1:
-        _one_origin(origins[0])
+        _one_origin(origins[0], agent.config.zone)
     else:
-        _all_origins(origins)
+        _all_origins(origins, agent.config.zone)
     for text in agent.store.warnings:
         warn(text)
     agent.close()
 
 
-def _all_origins(origins: Sequence[Origin]) -> None:
+def _all_origins(origins: Sequence[Origin], zone: tzinfo) -> None:
     """Every line with its commit, and below each run of one commit why it was made."""
     wide = len(str(origins[-1].line)) if origins else 0
     who = max((len(_author(origin)) for origin in origins), default=0)
@@ -234,7 +254,7 @@ def _all_origins(origins: Sequence[Origin]) -> None:
         name = f"{_author(origin):<{min(who, 16)}.16}"
         mark = click.style(f"{origin.line:>{wide}}", dim=True)
         click.echo(
-            f"{mark}  {_when(origin.commit)}  {click.style(name, fg='green')}  {origin.text}"
+            f"{mark}  {_when(origin.commit, zone)}  {click.style(name, fg='green')}  {origin.text}"
         )
         after = origins[at + 1] if at + 1 < len(origins) else None
         if not after or (after.commit, after.undos) != (origin.commit, origin.undos):
@@ -243,37 +263,41 @@ def _all_origins(origins: Sequence[Origin]) -> None:
                 click.echo(click.style(f"{'':>{wide}}  {reason}", dim=True))
 
 
-def _one_origin(origin: Origin) -> None:
+def _one_origin(origin: Origin, zone: tzinfo) -> None:
     place = click.style(f"{origin.path}:{origin.line}", fg="magenta")
     click.echo(f"{place}  {_cut(origin.text, _SHOWN)}")
     commit = origin.commit
     if commit is None:
         click.echo("edited by hand, and not committed yet: the next turn does it")
     else:
-        print_cause(commit, origin.message, origin.around, origin.undos)
+        print_cause(commit, origin.message, origin.around, zone, origin.undos)
     if origin.before:
         click.echo()
     for old in origin.before:
-        click.echo(f"before   {_when(old.commit)}  {old.text}")
+        click.echo(f"before   {_when(old.commit, zone)}  {old.text}")
         reason = _reason(old)
         if reason:
             click.echo(click.style(f"         {reason}", dim=True))
 
 
 def print_cause(
-    commit: Commit, message: Record | None, around: Sequence[Record], undos: Sequence[Commit] = ()
+    commit: Commit,
+    message: Record | None,
+    around: Sequence[Record],
+    zone: tzinfo,
+    undos: Sequence[Commit] = (),
 ) -> None:
     """A commit, the message that it came from, the undos since, and what was said around it."""
     from fsagent.history.why import said
 
-    for line in _head(commit):
+    for line in _head(commit, zone):
         click.echo(line)
     if message:
         click.echo(f"because  {_quote(message.content)}")
     elif commit.message:
         click.echo(f"because  of the record {commit.message}, which recall holds no more")
     for undo in undos:
-        click.echo(f"back     {_when(undo)}  {undo.subject}")
+        click.echo(f"back     {_when(undo, zone)}  {undo.subject}")
     if around:
         click.echo()
     for name, text in said(around):
@@ -293,14 +317,14 @@ def _author(origin: Origin) -> str:
     return origin.commit.author if origin.commit else "by hand"
 
 
-def _when(commit: Commit | None) -> str:
+def _when(commit: Commit | None, zone: tzinfo) -> str:
     """A commit's id and time, as ``log`` prints them."""
     from fsagent.clock import moment
 
     if commit is None:
         return f"{'·' * 7}  {'not committed':<16}"
     when = moment(commit.ts)
-    date = f"{when.astimezone():%Y-%m-%d %H:%M}" if when else " " * 16
+    date = f"{when.astimezone(zone):%Y-%m-%d %H:%M}" if when else " " * 16
     return f"{click.style(commit.commit[:7], fg='yellow')}  {click.style(date, dim=True)}"
 
 
@@ -369,7 +393,7 @@ def status(directory: Path, json_: bool) -> None:
     click.echo(f"notes    {len(agent.notes):,}")
     click.echo(f"recall   {records:,} records")
     click.echo(f"branch   {agent.store.repo.branch() or 'none: HEAD is detached'}")
-    for line in agent.store.repo.log_lines(limit=1):
+    for line in agent.store.repo.log_lines(limit=1, zone=config.zone):
         click.echo(f"last     {line}")
     for path in uncommitted:
         click.echo(f"edited   {path}  (committed with the next turn)")

@@ -86,5 +86,5 @@ def bisect(
             }
         )
     else:
-        print_cause(found.commit, found.message, found.around)
+        print_cause(found.commit, found.message, found.around, agent.config.zone)
     agent.close()

@@ -57,7 +57,7 @@ def undo(
         print_json([commit_json(one.commit) for one in found])
         return
     for one in found:
-        click.echo(commit_line(one.commit))
+        click.echo(commit_line(one.commit, agent.config.zone))
     if found:
         note_to_person(f"To take one back: fsagent undo {shlex.quote(str(directory))} COMMIT")
     else:

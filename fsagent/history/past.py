@@ -99,7 +99,7 @@ class Past(Store):
         if change.writes:
             commit = walk.commits(self.repo, [self._commit_id])[self._commit_id]
             when = moment(commit.ts)
-            date = f" of {when:%Y-%m-%d %H:%M}" if when else ""
+            date = f" of {when.astimezone(self.config.zone):%Y-%m-%d %H:%M}" if when else ""
             raise StoreError(
                 f"This is {self.config.name} as it was at {self._commit_id[:7]}{date}, which is "
                 "read and not changed: a fork from there can be written to."

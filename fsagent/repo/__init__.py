@@ -15,6 +15,7 @@ import shlex
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,8 +58,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import git
 
     from fsagent.records import Commit, Person
@@ -301,15 +300,23 @@ class Repo:
             yield entry.commit
 
     def log_lines(
-        self, path: str | None = None, limit: int | None = None, rev: str = "HEAD"
+        self,
+        path: str | None = None,
+        limit: int | None = None,
+        rev: str = "HEAD",
+        zone: tzinfo = UTC,
     ) -> Iterator[str]:
         """The same commits as lines for a person, with colours: id, time, author, subject."""
         if self.head() is None:
             return
-        form = "%C(yellow)%h%C(reset)  %C(dim)%cd%C(reset)  %C(green)%<(16,trunc)%an%C(reset) %s"
+        form = "%C(yellow)%h%C(reset)  %C(dim)%x00%ct%x00%C(reset)"
+        form += "  %C(green)%<(16,trunc)%an%C(reset) %s"
         args = ["log", "-z", "--color=always", f"--format={form}", "--encoding=UTF-8"]
-        args += ["--date=format-local:%Y-%m-%d %H:%M", *([f"-n{limit}"] if limit else [])]
-        for line in self._log(*args, "--end-of-options", rev, "--", *([path] if path else [])):
+        args += [f"-n{limit}"] if limit else []
+        lines = self._log(*args, "--end-of-options", rev, "--", *([path] if path else []))
+        for before, seconds, after in zip(lines, lines, lines, strict=True):
+            when = datetime.fromtimestamp(int(seconds), zone)  # of zones, git knows its own only
+            line = f"{before}{when:%Y-%m-%d %H:%M}{after}"
             yield line.encode(errors="surrogateescape").decode(errors="replace")
 
     def _log(self, *args: str) -> Iterator[str]:
