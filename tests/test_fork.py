@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -161,3 +162,45 @@ def test_on_the_terminal(shell: Shell) -> None:
         assert err.count("warning:") == 1
         assert f"fsagent fork {shell.folder / 'copy'} NEW" in err
     assert "is there already" in shell.fails("fork", "sarah", "bea")
+    _, err = shell.run("fork", "sarah", "sarah/sub")
+    assert "sarah/sub lies inside the repository" in err
+    assert "is there already" in shell.fails("fork", "sarah", "sarah/sub")
+
+
+def test_a_fork_of_the_past_holds_nothing_that_was_said_since(moved: Agent, tmp_path: Path) -> None:
+    """Whoever hands it out hands out that past, and no more: packed or loose, and its fork."""
+    moved.blocks["persona"] = "Packed."
+    git(moved, "repack", "-adq")
+    moved.blocks["persona"] = "Loose."
+    at = moved.log()[4].commit
+    wanted = set(git(moved, "rev-list", "--objects", "--no-object-names", at).split())
+    fork = moved.fork(tmp_path / "bea", at=at)
+    its_own = set(git(fork, "rev-list", "--objects", "--no-object-names", f"{at}..").split())
+    listed = git(fork, "cat-file", "--batch-check=%(objectname)", "--batch-all-objects").split()
+    assert set(listed) == wanted | its_own
+    assert git(fork, "fsck", "--strict") == ""
+    assert fork.why("Lives in Ghent")[0].message
+    fork.close()
+
+
+def test_a_fork_that_fails_leaves_nothing_behind(
+    moved: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full, or an agent.yaml in an odd way: the next try is the first one."""
+    before = sorted(tmp_path.iterdir())
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fsagent.repo.copy._link", full)
+        with pytest.raises(AgentError, match="bea' cannot be made: No space left on device"):
+            moved.fork(tmp_path / "bea")
+    with monkeypatch.context() as patched:
+        patched.setattr("fsagent.history.fork.renamed", full)
+        with pytest.raises(AgentError, match="bea' cannot be made: No space left on device"):
+            moved.fork(tmp_path / "bea")
+    assert sorted(tmp_path.iterdir()) == before
+    fork = moved.fork(tmp_path / "bea")
+    assert (warning(fork.store), check(fork).findings) == (None, ())
+    fork.close()

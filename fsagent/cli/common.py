@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from fsagent.agent import Agent
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,6 +79,18 @@ def paged(parts: Iterable[str]) -> None:
 def note_to_person(text: str) -> None:
     """Print a remark where it does not get into the output: on standard error."""
     click.echo(click.style(text, dim=True), err=True)
+
+
+def note_if_inside(agent: Agent, directory: Path) -> None:
+    """Tell the person that a new agent lies inside another repository."""
+    outer = agent.store.repo.outer()
+    if outer:
+        around, ignored = outer
+        advice = "" if ignored else f" (you may want to add {directory.name}/ to its .gitignore)"
+        note_to_person(
+            f"{directory} lies inside the repository {around} and has its own; "
+            f"that one is left alone{advice}."
+        )
 
 
 class Bar:

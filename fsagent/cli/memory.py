@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsagent.cli.common import Bar, as_json, at_time, directory, note_to_person, print_json, warn
+from fsagent.cli.common import (
+    Bar,
+    as_json,
+    at_time,
+    directory,
+    note_if_inside,
+    note_to_person,
+    print_json,
+    warn,
+)
 from fsagent.errors import StoreError
 
 if TYPE_CHECKING:
@@ -31,14 +40,7 @@ def init(
     agent = Agent.init(
         directory, template=template, name=name, model=model, human=human, persona=persona
     )
-    outer = agent.store.repo.outer()
-    if outer:
-        around, ignored = outer
-        advice = "" if ignored else f" (you may want to add {directory.name}/ to its .gitignore)"
-        note_to_person(
-            f"{directory} lies inside the repository {around} and has its own; "
-            f"that one is left alone{advice}."
-        )
+    note_if_inside(agent, directory)
     click.echo(f"{agent.name} lives in {directory}. Talk to it: fsagent chat {directory}")
     agent.close()
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from fsagent.cli.common import as_json, directory, model_options, note_to_person, print_json
+from fsagent.cli.common import (
+    as_json,
+    directory,
+    model_options,
+    note_if_inside,
+    note_to_person,
+    print_json,
+)
 
 
 @click.command()
@@ -18,14 +25,16 @@ from fsagent.cli.common import as_json, directory, model_options, note_to_person
 def fork(directory: Path, new: Path, at: str, name: str, json_: bool) -> None:
     """Make NEW another agent, with the past of DIR and an id of its own.
 
-    It takes next to no room: both share the files of their past until one is packed anew. What is
-    not committed in DIR stays there.
+    It takes next to no room: both share the files of their past until one is packed anew. With an
+    earlier --at it gets a pack of its own, which holds nothing that came later. What is not
+    committed in DIR stays there.
     """
     from fsagent.agent import Agent
 
     agent = Agent.open(directory)
     made = agent.fork(new, at=at, name=name)
     commit = made.log(limit=1)[0]
+    note_if_inside(made, new)
     if json_:
         print_json({"path": str(made.root), "id": made.config.id, "commit": commit.commit})
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,21 +41,30 @@ def fork(store: Store, root: Path, at: str = "HEAD", name: str = "") -> Path:
     commit = commit_of(store, at)
     if "agent.yaml" not in store.repo.files(commit, ["agent.yaml"]):
         raise AgentError(f"There is no agent.yaml at {commit[:7]}: fork a later commit.")
-    with suppress(OSError):
-        root.rmdir()  # an empty one
-    made = copy(store.repo, root, commit, store.repo.branch() or "main")
-    made.close()
-    new = Store(root, store.clock, allowed=store.repo.allowed)
-    settle_home(new)
-    old_name = one_line(new.config.name, 60)
-    person = new.repo.person()
-    with new.change(f"fork: of {old_name} at {commit[:7]}", author=person) as change:
-        change.writes["agent.yaml"] = renamed(
-            new.read("agent.yaml"),
-            store.clock.id(),
-            one_line(clean(name), 80) or root.resolve().name,
-        )
-    new.repo.close()
+    ident = store.clock.id()
+    place = root.resolve().with_name(
+        f".{root.resolve().name}-{ident}"
+    )  # it gets its name when it is whole
+    try:
+        copy(store.repo, place, commit, store.repo.branch() or "main").close()
+        new = Store(place, store.clock, allowed=store.repo.allowed)
+        try:
+            old_name = one_line(new.config.name, 60)
+            person = new.repo.person()
+            with new.change(f"fork: of {old_name} at {commit[:7]}", author=person) as change:
+                change.writes["agent.yaml"] = renamed(
+                    new.read("agent.yaml"), ident, one_line(clean(name), 80) or root.resolve().name
+                )
+        finally:
+            new.repo.close()
+        place.rename(root.resolve())
+    except OSError as error:
+        raise AgentError(f"'{root}' cannot be made: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    made = Store(root, store.clock, allowed=store.repo.allowed)
+    settle_home(made)
+    made.repo.close()
     return root
 
 

@@ -1,5 +1,8 @@
 """A second repository with the same past: its objects are linked, so it costs next to nothing.
 
+Where it is to end with an earlier commit, a pack of just that past is made instead: whoever gets
+the copy shall not find in it what came later.
+
 Not ``git clone --shared``, whose copy breaks when the first repository lets go of an object; and
 not ``git clone --local``, which starts a transport, runs what it finds configured for one, and
 copies nothing that this does not.
@@ -25,7 +28,8 @@ def fork(repo: Repo, root: Path, commit: str, branch: str) -> Repo:
     """A new repository at ``root`` whose branch is at ``commit``, and its files as they were then.
 
     Raises:
-        AgentError: ``root`` cannot be made, or the objects of ``repo`` are not all its own.
+        AgentError: the objects of ``repo`` are not all its own.
+        OSError: ``root`` cannot be made.
     """
     common = repo.place.common
     for name, remedy in (
@@ -42,12 +46,21 @@ def fork(repo: Repo, root: Path, commit: str, branch: str) -> Repo:
             f"{repo.root} keeps SHA-256 objects, which cannot be forked: git clone it, and give "
             "the clone's agent.yaml another id."
         )
-    try:
-        root.mkdir(parents=True)
-        made = Repo.init(root)
-        _link_all(common / "objects", root / ".git" / "objects")
-    except OSError as error:
-        raise AgentError(f"'{root}' cannot be made: {error.strerror}.") from error
+    root.mkdir(parents=True)
+    made = Repo.init(root)
+    objects = root / ".git" / "objects"
+    if commit == repo.head():
+        _link_all(common / "objects", objects)
+    else:
+        pack = str(objects.resolve() / "pack" / "pack")
+        repo._git(
+            "pack-objects",
+            "-q",
+            "--revs",
+            "--delta-base-offset",
+            pack,
+            stdin=b"%s\n" % commit.encode(),
+        )
     made._git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
     made._git("update-ref", "-m", f"fork of {repo.root.name}", f"refs/heads/{branch}", commit)
     made._git("reset", "-q", "--hard")
