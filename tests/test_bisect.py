@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shlex
 from collections.abc import Callable
 from math import ceil, log2
 
@@ -160,3 +162,26 @@ def test_on_the_terminal(shell: Shell) -> None:
     assert found["commit"]["commit"] == commit["commit"]
     assert found["message"]["content"] == "I like tea."
     assert shell.fails("bisect", "sarah", "coffee").startswith("Error: 'coffee' is not there now")
+
+
+def test_a_text_that_is_gone(shell: Shell) -> None:
+    """When it went is said, with a command that finds how it had come."""
+    for text in ("Likes Österreich's tea.", "Likes milk.", "Sings."):
+        shell.run("edit", "sarah", "human", "--text", f"Name: Tim\n{text}")
+    problem = shell.fails("bisect", "sarah", "likes ÖSTERREICH's")
+    gone = shell.json("log", "sarah")[1]["commit"][:7]
+    assert f"is not there now: it went with {gone} (edit: core/human.md)." in problem
+    command = shlex.split(problem.strip().partition("How it had come: fsagent ")[2])
+    found = json.loads(shell.run(*command[:2], "--json", *command[2:])[0])
+    assert found["commit"]["commit"] == shell.json("log", "sarah")[2]["commit"]
+    assert "What comes near it: fsagent search" in shell.fails("bisect", "sarah", "beer")
+    assert shell.json("bisect", "sarah", "Likes milk", "--at", "HEAD~1")["before"]
+
+
+def test_a_command_that_cannot_be_run_judges_nothing(diary: Agent) -> None:
+    diary._client = Reader([])
+    for command in ("no-such-command-at-all", "kill -9 $$"):
+        with pytest.raises(StoreError, match=r"could not be run to its end .*: try it by hand"):
+            diary.bisect("What do you know?", ask=True, run=command)
+    with pytest.raises(StoreError, match="is not there now"):
+        diary.bisect("What do you know?", ask=True, run="false")

@@ -8,6 +8,7 @@ import click
 
 from fsagent.cli.common import (
     as_json,
+    at_time,
     directory,
     model_options,
     note_if_inside,
@@ -52,6 +53,7 @@ def fork(directory: Path, new: Path, at: str, name: str, json_: bool) -> None:
 @click.option(
     "--run", metavar="COMMAND", help="It reads the answer, and ends with 0 if it is right."
 )
+@at_time
 @model_options
 @as_json
 def bisect(
@@ -61,6 +63,7 @@ def bisect(
     ask: bool,
     expect: str | None,
     run: str | None,
+    at: str | None,
     model: str,
     gguf: Path | None,
     json_: bool,
@@ -69,7 +72,7 @@ def bisect(
 
     WHAT is a text that stands in a file of DIR: in a block, a note or recall. It takes about ten
     steps for a thousand commits, and changes nothing. Where WHAT came and went several times, one
-    of its comings is found.
+    of its comings is found. Of a text that is gone, you hear when it went.
     """
     from fsagent.agent import Agent
     from fsagent.cli.history import print_cause
@@ -81,8 +84,9 @@ def bisect(
         note_to_person(f"{commit[:7]}  {'there' if there else 'not there'}{more}")
 
     agent = Agent.open(directory, model=f"local:{gguf}" if gguf else model)
+    then = agent if at is None else agent.at(at)
     found = bisecting.bisect(
-        agent, " ".join(what), search=search, ask=ask, expect=expect, run=run, progress=told
+        then, " ".join(what), search=search, ask=ask, expect=expect, run=run, progress=told
     )
     if json_:
         print_json(

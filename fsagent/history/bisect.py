@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from fsagent.errors import SearchError, StoreError
@@ -104,8 +105,25 @@ def text(agent: Agent, wanted: str) -> Test:
     """
     if not wanted.strip() or "\n" in wanted:
         raise StoreError("Give a text of one line, as it stands in a file.")
-    pattern = "".join(map(_in_any_form, wanted))
+    pattern = _pattern(wanted)
     return lambda commit: bool(walk.holding(agent.store.repo, commit, pattern, OURS))
+
+
+def _pattern(wanted: str) -> str:
+    return "".join(map(_in_any_form, wanted))
+
+
+def _when_it_went(agent: Agent, wanted: str) -> None:
+    """Raises StoreError with the commit that removed a text, if there was one."""
+    store = agent.store
+    gone = walk.last_with(store.repo, store.rev or "HEAD", _pattern(wanted), OURS)
+    if gone:
+        name = gone.commit[:7]
+        raise StoreError(
+            f"{one_line(repr(wanted))} is not there now: it went with {name} "
+            f"({one_line(gone.subject, 60)}). How it had come: "
+            f"fsagent bisect {quote(str(store.root))} --at {name}^ -- {quote(wanted)}"
+        )
 
 
 def _in_any_form(letter: str) -> str:
@@ -174,6 +192,11 @@ def answer(agent: Agent, question: str, expect: str | None = None, run: str | No
             return pattern.search(reply) is not None
         # It is the person's own command line, as it is for `git bisect run`.
         done = subprocess.run(run, shell=True, input=reply.encode(), check=False)  # noqa: S602
+        if done.returncode in (126, 127) or not 0 <= done.returncode < 128:  # as git bisect run
+            raise StoreError(
+                f"The command that judges the reply could not be run to its end (status "
+                f"{done.returncode}): try it by hand. It gets the reply as its input: {run}"
+            )
         return done.returncode == 0
 
     return there
@@ -201,4 +224,7 @@ def bisect(
     if ask:
         right = answer(agent, what, expect, run)
         return first(agent, right, f"The expected answer to {name}", progress)
-    return first(agent, text(agent, what), name, progress)
+    there = text(agent, what)
+    if agent.store.rev and not there(agent.store.rev):
+        _when_it_went(agent, what)
+    return first(agent, there, name, progress)

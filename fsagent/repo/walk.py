@@ -328,6 +328,18 @@ def holding(repo: Repo, commit: str, pattern: str, under: Sequence[str]) -> list
     return [os.fsdecode(name).split(":", 1)[1] for name in out.split(b"\0") if name]
 
 
+def last_with(repo: Repo, rev: str, pattern: str, under: Sequence[str]) -> Commit | None:
+    """The newest commit of the branch up to ``rev`` that added or removed a line like that.
+
+    ``pattern`` is as for ``holding``. Every change is read until it is found.
+    """
+    found = log(
+        *(repo, rev, under, "-n1", "--first-parent", "--regexp-ignore-case", f"-G{pattern}"),
+        *("--text", "--no-textconv", "--no-ext-diff"),
+    )
+    return next((entry.commit for entry in found), None)
+
+
 def blobs_ever(repo: Repo, paths: Sequence[str]) -> set[str]:
     """The blobs that these files ever were, in any branch, stash or reflog."""
     out = repo._git(
