@@ -304,12 +304,15 @@ def test_a_link_is_refused_with_the_remedy(machines: Machines) -> None:
     git(laptop, "add", "link")
     git(laptop, "commit", "-qm", "a link")
     laptop.sync()
-    head = desktop.store.repo.head()
+    (desktop.root / "core/human.md").write_text("Name: Tom\n")
     with pytest.raises(StoreError, match=r"link is a link or .*: git -C \S+ merge [0-9a-f]{12}"):
         desktop.sync()
-    assert desktop.store.repo.head() == head
-    git(desktop, "merge", "-q", "origin/main")
-    assert desktop.sync().given == 0
+    # What was edited by hand is committed all the same, and told.
+    assert subjects(desktop)[:2] == ["recall: what was edited by hand", "hand edit: core/human.md"]
+    assert "Tim edited core/human.md by hand" in said(desktop)[-1]
+    git(desktop, "merge", "-q", "--no-edit", "origin/main")
+    assert desktop.sync().given == 3
+    laptop.sync("origin")
     in_step(laptop, desktop)
 
 
@@ -402,6 +405,19 @@ def test_a_place_that_refuses_says_why(machines: Machines, bare: Path) -> None:
     assert laptop.sync().given == 1
 
 
+def test_a_lock_that_was_left_there_is_told(
+    machines: Machines, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, _ = machines()
+    monkeypatch.setattr(sync, "_TRIES", 2)
+    (bare / "refs/heads/main.lock").touch()
+    laptop.chat("Hello.")
+    with pytest.raises(StoreError, match=r"origin cannot be pushed to .*, 2 times over.* a lock"):
+        laptop.sync()
+    (bare / "refs/heads/main.lock").unlink()
+    assert laptop.sync().given == 1
+
+
 def test_a_work_tree_is_no_place_to_push_to(machines: Machines, tmp_path: Path) -> None:
     laptop, desktop = machines()
     laptop.chat("Hello.")
@@ -438,7 +454,7 @@ def test_somebody_who_pushes_in_between_is_merged_too(
     laptop, desktop = machines()
     real, rounds = remote.push, iter(range(3))
 
-    def late(*args: object, **options: object) -> bool:
+    def late(*args: object, **options: object) -> str:
         for number in rounds:
             desktop.chat(f"In between {number}.")
             with monkeypatch.context() as once:

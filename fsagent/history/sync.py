@@ -16,6 +16,7 @@ import shlex
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 _TRIES = 10
 """How often it is begun again because somebody else pushes, or a person saves a file."""
+
+_LINES, _CLASHES = 200, 20
+"""How many changed lines, and how many clashes, the agent is told at most."""
 
 _EVENT = """\
 {person} brought the memory of {ours} and of {theirs} together. Both had changed the same; it is \
@@ -120,11 +124,13 @@ def sync(
         if head is None:
             raise StoreError(f"{store.root} has no commit yet: talk to it first.")
         given = 0 if head == theirs else sides.count(repo, theirs, head)
-        if head == theirs or remote.push(repo, there, head, ask=ask):
+        why = "" if head == theirs else remote.push(repo, there, head, ask=ask)
+        if not why:
             return Synced(there.called, taken, given, head, merged, tuple(clashes), tuple(told))
         time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
     raise StoreError(
-        f"{there.called} is pushed to all the time. What was there is here now; sync again later."
+        f"{there.called} cannot be pushed to ({why}), {_TRIES} times over: somebody else does it "
+        "all the time, or has left a lock there. What was there is here now; sync again later."
     )
 
 
@@ -229,16 +235,19 @@ def _take_in(
             told += mended
             told += [f"Your edit of {', '.join(a.paths[:5])} was committed." for a in adopted]
             events = [(told_of(store, one), one.change) for one in adopted]
-            head = store.repo.head()
-            if head and theirs and not store.repo.descends(theirs, head):
-                both = Side(head, names[0]), Side(theirs, names[1])
-                with suppress(EditedError):
-                    return _join(store, subject, both, events, identity, tell=tell)
-            if events:  # there is no merge to tell them with
-                with store.change("recall: what was edited by hand") as change:
-                    add_events(change, events)
-            if not head or not theirs or store.repo.descends(theirs, head):
-                return None
+            head, came = store.repo.head(), None
+            here = not head or not theirs or store.repo.descends(theirs, head)
+            try:
+                if head and theirs and not here:
+                    both = Side(head, names[0]), Side(theirs, names[1])
+                    with suppress(EditedError):
+                        came = _join(store, subject, both, events, identity, tell=tell)
+            finally:
+                if events and not came:  # there is no merge to tell them with
+                    with store.change("recall: what was edited by hand") as change:
+                        add_events(change, events)
+            if came or here:
+                return came
     raise StoreError(f"Files of {store.root} are saved all the time: try again later.")
 
 
@@ -266,16 +275,20 @@ def _join(
         # Those that go come first: a folder may come in the place of a file.
         change.writes = dict(sorted(files.items(), key=lambda one: (one[1] is not None, one[0])))
         if tell:
-            lines = [
+            paths = sorted(files, key=lambda path: (not path.startswith("core/"), path))
+            lines = (
                 line
-                for path in sorted(files, key=lambda path: (not path.startswith("core/"), path))
+                for path in paths
                 if path.startswith(("core/", "archival/"))
                 for line in changed_lines(store.now(path), files[path])
-            ]
-            what = f"{person.name} brought in the memory of {theirs.name}:\n{shortened(lines)}"
+            )
+            changed = shortened(list(islice(lines, _LINES)))
+            what = f"{person.name} brought in the memory of {theirs.name}:\n{changed}"
             events = [*events, (what, change.id)]
         if joined.clashes:
-            clashes = "\n".join(f"- {said}" for said in joined.clashes)
+            clashes = "\n".join(f"- {said}" for said in joined.clashes[:_CLASHES])
+            if len(joined.clashes) > _CLASHES:
+                clashes += f"\n- and {len(joined.clashes) - _CLASHES:,} more"
             what = _EVENT.format(
                 person=person.name, ours=ours.name, theirs=theirs.name, clashes=clashes
             )

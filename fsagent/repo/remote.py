@@ -207,8 +207,8 @@ def fetch(repo: Repo, remote: Remote, *, ask: bool = False) -> str | None:
     return found
 
 
-def push(repo: Repo, remote: Remote, commit: str, *, ask: bool = False) -> bool:
-    """Give the remote's branch this commit; False when somebody else has pushed meanwhile.
+def push(repo: Repo, remote: Remote, commit: str, *, ask: bool = False) -> str:
+    """Give the remote's branch this commit; "", or why not, when somebody else has just pushed.
 
     Raises:
         StoreError: the remote cannot be reached, or refuses.
@@ -225,12 +225,12 @@ def push(repo: Repo, remote: Remote, commit: str, *, ask: bool = False) -> bool:
             said = error.out.decode(errors="replace")
             refused = [line for line in said.splitlines() if line.startswith("!")]
             if any(word in line for line in refused for word in _RACE):
-                return False
+                return one_line(refused[0].rpartition("\t")[2], 120)
             if refused:
                 raise _refused(remote, refused[0], error.text) from None
             raise _unreachable(remote, error) from None
     note(repo, remote, commit)
-    return True
+    return ""
 
 
 def note(repo: Repo, remote: Remote, commit: str) -> None:
