@@ -91,6 +91,9 @@ def every_command(root: Path, tmp_path: Path) -> dict[str, str]:
         ["tools", where],
         ["init", f"{tmp_path}/copy-{time.monotonic_ns()}", "--from", where],
         ["init", f"{where}/files/inner-{time.monotonic_ns()}"],
+        ["sync", where, where],
+        ["merge", where, where],
+        ["clone", where, f"{tmp_path}/clone-{time.monotonic_ns()}"],
         ["allow", where],
         ["allow", where, "--revoke"],
     ):
