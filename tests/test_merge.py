@@ -187,6 +187,14 @@ def test_what_is_not_to_be_merged_says_so(make: Make, tmp_path: Path) -> None:
     other.close()
 
 
+def test_the_past_takes_nothing_in(minds: tuple[Agent, Agent]) -> None:
+    sarah, alex = minds
+    for act in (lambda past: past.merge(alex.root), lambda past: past.sync(str(alex.root))):
+        with pytest.raises(StoreError, match="as it was, which is read and not changed"):
+            act(sarah.at("HEAD"))
+    alex.close()
+
+
 def test_no_git_runs_in_the_other_agents_repository(
     minds: tuple[Agent, Agent], tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ def sync(
     Raises:
         StoreError: the other repository cannot be reached, or refuses; what is here is kept.
     """
+    _refuse_past(store)
     repo = store.repo
     there = remote.choose(repo, place)
     _refuse_strange(store, there, state_dir)
@@ -132,6 +133,14 @@ def sync(
         f"{there.called} cannot be pushed to ({why}), {_TRIES} times over: somebody else does it "
         "all the time, or has left a lock there. What was there is here now; sync again later."
     )
+
+
+def _refuse_past(store: Store) -> None:
+    if store.is_past:
+        raise StoreError(
+            f"This is {store.config.name} as it was, which is read and not changed: open it as it "
+            "is now."
+        )
 
 
 def _refuse_strange(store: Store, there: Remote, state_dir: Path) -> None:
@@ -180,6 +189,7 @@ def merge(store: Store, place: Path, *, allowed: bool = False) -> Merged:
         NotAnAgent, AgentError: there is none at ``place``.
         StoreError: they share no past, or something cannot be merged.
     """
+    _refuse_past(store)
     require_agent(place)
     other = Repo(place, allowed=allowed)
     try:
