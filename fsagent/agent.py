@@ -443,16 +443,20 @@ class Agent:
 
     def log(self, path: str | None = None, *, limit: int | None = None) -> list[Commit]:
         """Commits, newest first; only those that touch ``path``, a path or a block's label."""
-        return list(
-            self.store.repo.log(self._path(path), rev=self.store.rev or "HEAD", limit=limit)
-        )
+        return list(self._commits(path, limit))
 
     def turns(self, path: str | None = None) -> Iterator[Happening]:
         """The same by turns, with what was said: a turn's commits are one ``Happening``."""
         from fsagent.history.log import happenings
 
-        commits = self.store.repo.log(self._path(path), rev=self.store.rev or "HEAD")
-        return happenings(self.store, commits)
+        return happenings(self.store, self._commits(path))
+
+    def _commits(self, path: str | None, limit: int | None = None) -> Iterator[Commit]:
+        from fsagent.repo.walk import path_of
+
+        store = self.store
+        where = path_of(store.repo, path, store.rev) if path else None
+        return store.repo.log(where, rev=store.rev or "HEAD", limit=limit)
 
     def at(self, when: str) -> Agent:
         """The agent as it was: read, searched and talked to as any, and never changed.
@@ -631,12 +635,6 @@ class Agent:
 
         other = Path(directory)
         return merge(self.store, other, allowed=is_allowed(other, self.environment.state_dir))
-
-    def _path(self, path: str | None) -> str | None:
-        if path and not os.path.lexists(self.root / path):
-            block = self.store.blocks().get(path)
-            return block.path if block else path
-        return path
 
     def maintain(self, *, auto: bool = False) -> list[Done]:
         """Pack what has gathered and let old things go; a ``Done`` for each thing that was done.

@@ -164,3 +164,20 @@ def test_a_time_that_is_printed_is_the_same_moment_when_it_is_read(
 def test_a_log_needs_no_agent_yaml_that_can_be_read(utrecht: Shell) -> None:
     (utrecht.home / "agent.yaml").write_text("timezone: [")
     assert "init: sarah" in utrecht.run("log", "sarah")[0]
+
+
+def test_the_log_of_what_is_gone_and_of_what_never_was(utrecht: Shell) -> None:
+    """A label means its block, whether that is still there or not."""
+    before = utrecht.json("log", "sarah", "human")
+    git(utrecht.home, "rm", "-q", "core/human.md")
+    git(utrecht.home, "commit", "-qm", "gone")
+    for name in ("human", "core/human.md"):
+        assert utrecht.json("log", "sarah", name)[1:] == before
+        assert "gone\n" in utrecht.run("log", "sarah", name, "--turns")[0]
+        assert "gone\n" in utrecht.run("log", "sarah", name)[0]
+    agent = Agent.open(utrecht.home)
+    assert [one.commit for one in agent.log("human")[1:]] == [one["commit"] for one in before]
+    assert agent.at("HEAD~1").log("human") == agent.log("human")[1:]
+    agent.close()
+    problem = "There never was a file or a block 'humen' in sarah"
+    assert problem in utrecht.fails("log", "sarah", "humen")

@@ -43,9 +43,6 @@ def log(directory: Path, path: str | None, turns: bool, limit: int | None, json_
 
     # Without Agent: reading the log needs neither the configuration nor the index.
     require_agent(directory)
-    there = os.path.lexists
-    if path and not there(directory / path) and there(directory / f"core/{path}.md"):
-        path = f"core/{path}.md"
     try:
         repo = Repo(directory)
     except AgentError:  # only here it matters what the person allowed, and looking it up takes time
@@ -55,6 +52,10 @@ def log(directory: Path, path: str | None, turns: bool, limit: int | None, json_
         if not is_allowed(directory, Environment.read().state_dir):
             raise
         repo = Repo(directory, allowed=True)
+    if path:
+        from fsagent.repo.walk import path_of
+
+        path = path_of(repo, path, repo.head())
     if turns:
         _log_turns(directory, repo, path, limit, json_)
     elif json_:

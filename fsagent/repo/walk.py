@@ -221,6 +221,27 @@ def renamed(repo: Repo, commit: str, path: str) -> str | None:
     return dict(zip(parts[1::3], parts[2::3], strict=True)).get(path)
 
 
+def path_of(repo: Repo, name: str, rev: str | None) -> str:
+    """The path that ``name`` is, or that of the block with this label; it may be gone by now.
+
+    Raises:
+        StoreError: there never was such a file or folder up to ``rev``.
+    """
+    from fsagent.formats import one_line
+
+    ways = (name, f"core/{name}.md")
+    for path in ways:
+        if os.path.lexists(repo.root / path):
+            return path
+    for path in ways if rev else ():
+        if next(repo.log(path, rev=rev or "HEAD", limit=1), None):
+            return path
+    raise StoreError(
+        f"There never was a file or a block {one_line(name)!r} in {repo.root.name}. "
+        f"What there is: fsagent show {repo.root}"
+    )
+
+
 def earlier(
     repo: Repo, oids: Sequence[str], folder: str, back: int
 ) -> dict[str, list[tuple[str, dict[str, str]]]]:
