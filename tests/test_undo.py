@@ -558,6 +558,12 @@ def test_the_command_shows_a_clash(sarah: Agent, monkeypatch: pytest.MonkeyPatch
         "  before it was",
         "    (nothing)",
     ]
+    out, _ = run(sarah, "undo", "sarah", utrecht, "--json", status=1)
+    (clash,) = json.loads(out)["clashes"]
+    assert (clash["path"], clash["line"], clash["commit"]) == (HUMAN, 7, head(sarah))
+    assert (clash["made"], clash["ours"], clash["theirs"]) == (
+        "Lives in Utrecht.\n", "Lives in Ghent.\n", "",
+    )  # fmt: skip
     editor = sarah.root.parent / "editor"
     editor.write_text("#!/bin/sh\nsed -i -e '/^[<=>]\\{7\\}/d' -e s/Ghent/Mars/ \"$1\"\n")
     editor.chmod(0o755)

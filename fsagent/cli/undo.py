@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,9 @@ def undo(
         raise click.UsageError("--edit asks you: it goes with neither --ours nor --theirs.")
     agent = Agent.open(directory)
     if what or last:
-        done = _shown(lambda: agent.undo(what, side=side, resolve=ask if edit else None))
+        done = _shown(
+            lambda: agent.undo(what, side=side, resolve=ask if edit else None), json_=json_
+        )
         print_json(undone_json(done)) if json_ else show(done)
         return
     from fsagent.history.undo import newest
@@ -119,12 +122,14 @@ def ask(path: str, text: str) -> str | None:
     return click.edit(text, extension=".md" if path.endswith(".md") else ".txt")
 
 
-def _shown(undoing: Callable[[], Undone]) -> Undone:
+def _shown(undoing: Callable[[], Undone], *, json_: bool = False) -> Undone:
     """Do it; where it clashes, show both sides before the error."""
     try:
         return undoing()
     except UndoConflict as error:
-        for sides in error.clashes:
+        if json_:
+            print_json({"clashes": [asdict(sides) for sides in error.clashes]})
+        for sides in () if json_ else error.clashes:
             _show_sides(sides)
         raise
 
