@@ -131,3 +131,28 @@ def test_the_rename_itself_is_taken_back(sarah: Agent) -> None:
     rename(sarah, "core/human.md", "core/user.md")
     sarah.undo()
     assert sorted(sarah.blocks) == ["human", "persona"]
+
+
+def test_a_text_in_another_encoding_is_merged_and_keeps_its_bytes(sarah: Agent) -> None:
+    put(sarah, "files/l.txt", "é\n".encode("latin-1"))
+    sarah.adopt()
+    put(sarah, "files/l.txt", "é\nà la carte\n".encode("latin-1"))
+    sarah.adopt()
+    put(sarah, "files/l.txt", "é\nà la carte\nü\n".encode("latin-1"))
+    sarah.adopt()
+    done = sarah.undo("HEAD~1")
+    assert (sarah.root / "files/l.txt").read_bytes() == "é\nü\n".encode("latin-1")
+    assert done.lines == ("-\ufffd la carte",)
+    put(sarah, "files/l.txt", "é\nö\n".encode("latin-1"))
+    sarah.adopt()
+
+    def edit(path: str, text: str) -> str:
+        raise AssertionError("an editor would not give the bytes back")
+
+    for resolve in (None, edit):
+        with pytest.raises(UndoConflict) as clash:
+            sarah.undo("HEAD~2", resolve=resolve)
+        assert str(clash.value).endswith(
+            "with --ours or put back what was there before with --theirs."
+        )
+        assert clash.value.clashes[0].made == "\ufffd\n"

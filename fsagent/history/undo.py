@@ -315,17 +315,23 @@ def changed_lines(old: bytes | None, new: bytes | None) -> list[str]:
     texts = [_text(data or b"") for data in (old, new)]
     if None in texts:
         return [_BINARY]
-    before, after = ((text or "").split("\n") for text in texts)
+    before, after = (_legible(text or "").split("\n") for text in texts)
     lines = difflib.unified_diff(before, after, n=0, lineterm="")
     return [line.rstrip("\r") for line in list(lines)[2:] if not line.startswith("@@") and line[1:]]
 
 
 def _text(data: bytes) -> str | None:
-    """The text of a file; None for a binary one."""
-    try:
-        return None if b"\0" in data else data.decode()
-    except UnicodeDecodeError:
-        return None
+    """The text of a file, in whatever encoding: ``_data`` gives its bytes back. None: binary."""
+    return None if b"\0" in data else data.decode(errors="surrogateescape")
+
+
+def _data(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _legible(text: str) -> str:
+    """A text as it can be printed: a byte that is not UTF-8 is a sign for itself."""
+    return _data(text).decode(errors="replace")
 
 
 @dataclass
@@ -356,6 +362,8 @@ class _Undoing:
     """The files as they are, hand edits included."""
     result: dict[str, bytes | None] = field(default_factory=dict)
     clashes: list[Sides] = field(default_factory=list)
+    editable: bool = True
+    """Whether all that clashes is text that an editor can show."""
     again: dict[str, list[bytes | None]] = field(default_factory=dict)
     """What each step of a turn has made of a file so far."""
     renames: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -373,7 +381,9 @@ class _Undoing:
                     f"{one_line(self.target.subject)!r} is undone already, by {done[:7]}: "
                     "undo that one to have it again."
                 )
-            raise UndoConflict(_explained(self.target, self.clashes), tuple(self.clashes))
+            raise UndoConflict(
+                _explained(self.target, self.clashes, self.editable), tuple(self.clashes)
+            )
         changed = {path: d for path, d in self.result.items() if d != self.today[path]}
         if "agent.yaml" in changed and changed["agent.yaml"] is None:
             raise StoreError("An agent without agent.yaml is none: this cannot be undone.")
@@ -441,13 +451,22 @@ class _Undoing:
         versions = [_text(data or b"") or "" for data in way.texts]
         merged = take_back(versions, way.undos, place)
         if not merged.clashes or self.side:
-            return merged.text(self.side or "ours").encode()
+            return _data(merged.text(self.side or "ours"))
         sides = [
-            Sides(path, c.line, c.made, c.ours, c.theirs, *self._who(way.commits[c.step]))
+            Sides(
+                path,
+                c.line,
+                _legible(c.made),
+                _legible(c.ours),
+                _legible(c.theirs),
+                *self._who(way.commits[c.step]),
+            )
             for c in merged.clashes
         ]
-        if resolve:
-            return self._asked(path, _marked(merged, sides), resolve)
+        marked = _marked(merged, sides)
+        if resolve and _legible(marked) == marked:  # an editor would not give the bytes back
+            return self._asked(path, marked, resolve)
+        self.editable = self.editable and _legible(marked) == marked
         self.clashes += sides
         return today
 
@@ -464,9 +483,11 @@ class _Undoing:
             return today if self.side == "ours" else before
         made, ours, theirs = (("" if d is None else _text(d)) for d in (after, today, before))
         who = self._who(way.commits[-1])
-        words = [_BINARY if text is None else text for text in (made, ours, theirs)]
+        words = [_BINARY if text is None else _legible(text) for text in (made, ours, theirs)]
+        is_text = None not in (made, ours, theirs) and words == [made, ours, theirs]
+        self.editable = self.editable and is_text
         sides = Sides(path, 0, words[0], words[1], words[2], *who, whole=True)
-        if resolve and None not in (made, ours, theirs):
+        if resolve and is_text:
             clash = Clash(made or "", ours or "", theirs or "", 1, 0)
             return self._asked(path, _marked(Merged((clash,)), [sides]), resolve) or None
         self.clashes.append(sides)
@@ -481,7 +502,7 @@ class _Undoing:
             raise StoreError(
                 f"Nothing was changed: a heading {marks[0].strip()} is still in the text of {path}."
             )
-        return answer.encode()
+        return _data(answer)
 
     def _read(self, oid: str | None) -> bytes | None:
         return None if oid is None else self.store.repo.read(oid)
@@ -567,7 +588,7 @@ def _ended(text: str) -> str:
     return text if not text or text.endswith("\n") else f"{text}\n"
 
 
-def _explained(target: Target, clashes: list[Sides]) -> str:
+def _explained(target: Target, clashes: list[Sides], editable: bool) -> str:
     first = clashes[0]
     more = f" and {len(clashes) - 1} more" if len(clashes) > 1 else ""
     where = f"{first.path}{f', line {first.line}' if first.line else ''}{more}"
@@ -575,6 +596,7 @@ def _explained(target: Target, clashes: list[Sides]) -> str:
     by += f", {first.commit[:7]}" if first.commit else ""
     return (
         f"{one_line(target.subject)!r} cannot be taken back as it is, since a later change "
-        f"edited the same words ({where}; {by}). Nothing was changed: keep the later words "
-        "with --ours, put back what was there before with --theirs, or decide with --edit."
+        f"edited the same words ({where}; {by}). Nothing was changed: keep the later words with "
+        f"--ours{',' if editable else ' or'} put back what was there before with --theirs"
+        f"{', or decide with --edit' if editable else ''}."
     )
