@@ -714,6 +714,16 @@ def test_another_program_that_has_the_index_open_finds_nothing_either(sarah: Age
     sound(sarah)
 
 
+def test_what_was_cut_short_goes_with_the_next_purge(sarah: Agent) -> None:
+    with_code(sarah)
+    sarah.notes.add("Beta-1234 as well.")
+    place = sarah.root / ".git/fsagent/purge"
+    place.mkdir()
+    (place / "plan").write_text(Target(texts=(CODE,)).dump())
+    sarah.purge("Beta-1234")
+    assert places(CODE, sarah.root) + places("Beta-1234", sarah.root) == []
+
+
 def test_check_names_a_purge_that_was_cut_short(sarah: Agent) -> None:
     with_code(sarah)
     place = sarah.root / ".git/fsagent/purge"
@@ -799,6 +809,53 @@ def test_a_conversation_that_goes_on_does_not_bring_its_lines_back(shell: Shell)
     terminal.type("/quit\n")
     assert terminal.end() == 0
     assert places(CODE, shell.home, shell.folder / "cache", shell.folder / "state") == []
+
+
+@pytest.mark.parametrize("step", range(1, 30, 3))
+def test_a_full_disk_is_a_sentence(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    from fsagent.repo import disk
+
+    with_code(sarah)
+    expected, before = state(sarah), objects(sarah.root)
+    seen = 0
+
+    def full(real: Any) -> Any:
+        def fails(*args: Any, **kwargs: Any) -> Any:
+            nonlocal seen
+            seen += 1
+            if seen == step:
+                if real.__name__ == "_git":
+                    raise StoreError("git cannot be run: No space left on device.")
+                raise OSError(28, "No space left on device", str(args[0]))
+            return real(*args, **kwargs)
+
+        return fails
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "write", "truncate", "mkdir"):
+            patch.setattr(disk, name, full(getattr(disk, name)))
+        patch.setattr(type(sarah.store.repo), "_git", full(type(sarah.store.repo)._git))
+        said, left = "", False
+        try:
+            left = bool(sarah.purge(CODE).left)
+        except StoreError as error:
+            said = str(error)
+    assert said or left == bool(places(CODE, sarah.root))
+    if said and not said.endswith("opens the agent goes on with it."):
+        assert "No space left on device" in said
+        assert objects(sarah.root).count(CODE.encode()) == before.count(CODE.encode())
+    again = Agent.open(sarah.root, clock=FixedClock())
+    if again.store.warnings:
+        assert again.store.warnings == ["A purge that was cut short is finished."]
+    else:
+        again.purge(CODE)
+    assert places(CODE, sarah.root) == []
+    assert state(again) == expected
+    sound(again)
+    assert not (sarah.root / ".git/fsagent/purge").exists()
+    again.close()
 
 
 # ── a kill in the middle ──────────────────────────────────────────────────────────────────────

@@ -56,6 +56,13 @@ class Target:
         """It as JSON, for a purge that may be cut short."""
         return json.dumps(asdict(self))
 
+    def __or__(self, other: Target) -> Target:
+        both = {
+            field.name: tuple(dict.fromkeys(getattr(self, field.name) + getattr(other, field.name)))
+            for field in fields(self)
+        }
+        return Target(**both)
+
     @classmethod
     def load(cls, text: str) -> Target:
         """What ``dump`` made.

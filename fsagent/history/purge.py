@@ -101,20 +101,25 @@ def purge(agent: Agent, target: Target) -> Purged:
 
     Raises:
         AgentBusy: a turn is under way, for more than 30 s, or the agent is being maintained.
-        StoreError: nothing was changed; it says why.
+        StoreError: it says why, and whether nothing was changed or the next opening goes on.
     """
     store, place = agent.store, _place(agent.store.repo)
     _refuse(store, Gap(target))
     with _alone(store):
+        with suppress(OSError, ValueError, RecursionError):  # one that could not be finished
+            target |= Target.load(read_plain(place / "plan").decode())
         _refuse(store, Gap(target))
         _write_down(place, target)
         try:
             return _carry_out(agent, target, place)
-        except BaseException:
-            with suppress(FsagentError, OSError):
-                if not _begun(store.repo):
-                    shutil.rmtree(place, ignore_errors=True)
-            raise
+        except (FsagentError, OSError) as error:
+            how = "The next command that opens the agent goes on with it."
+            raise StoreError(
+                f"{_said(error)} {how if _begun(place) else 'Nothing was changed.'}"
+            ) from error
+        finally:
+            if not _begun(place):
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def stamp(repo: Repo) -> str:
@@ -146,7 +151,8 @@ def finish(agent: Agent) -> str:
                 target = Target.load(read_plain(place / "plan").decode())
                 if any(len(text.strip()) < SHORTEST for text in target.texts):
                     raise ValueError("a text is too short")
-            except FileNotFoundError:  # somebody else has just finished it
+            except FileNotFoundError:  # it had not begun, or somebody has just finished it
+                shutil.rmtree(place, ignore_errors=True)
                 return ""
             except (OSError, ValueError, RecursionError) as error:
                 switch.free(store.repo, place)
@@ -156,8 +162,8 @@ def finish(agent: Agent) -> str:
             done = _carry_out(agent, target, place)
     except AgentBusy:
         return ""
-    except FsagentError as error:
-        return f"A purge was cut short and cannot be finished: {error}"
+    except (FsagentError, OSError) as error:
+        return f"A purge was cut short and cannot be finished: {_said(error)}"
     left = f" It is left in {', '.join(done.left[:5])}." if done.left else ""
     return f"A purge that was cut short is finished.{left}"
 
@@ -175,11 +181,13 @@ def _carry_out(agent: Agent, target: Target, place: Path) -> Purged:
             done.told.append(f"{rewrite.unsigned} signatures were of the old commits and are gone")
         rewrite.publish()
         switch.move_shallow(repo, rewrite.now, place)
+        (place / "moved").touch()
         done.told += [f"{ref} is forgotten" for ref in switch.move(repo, rewrite.now)]
         try:
             switch.proved(repo)
         except BaseException:
             switch.go_back(repo)
+            (place / "moved").unlink()
             raise
         switch.begin_journal(repo)
         switch.move_notes(repo, rewrite.now)
@@ -231,9 +239,15 @@ def _write_down(place: Path, target: Target) -> None:
         raise StoreError(f"{place} cannot be written: {error.strerror}.") from error
 
 
-def _begun(repo: Repo) -> bool:
-    """Whether a branch has been moved already."""
-    return any(name.startswith(switch.BACKUP) for _, name, _ in switch.refs(repo))
+def _begun(place: Path) -> bool:
+    """Whether a branch may have been moved already."""
+    return (place / "moved").exists()
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or 'A file'} cannot be written: {error.strerror or error}."
+    return str(error)
 
 
 def _refuse(store: Store, gap: Gap) -> None:
