@@ -298,7 +298,7 @@ class Store:
             if data and change.refuses_secrets and not path.startswith("recall/"):
                 from fsagent.secret import refuse
 
-                refuse(data, self.now(path), self.config.allow)
+                refuse(data, self.now(path), self._allowed())
 
     def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
         """One try at a commit: what a hand has changed in these files comes first."""
@@ -340,6 +340,13 @@ class Store:
                 yield
             finally:
                 self._hear()
+
+    def _allowed(self) -> tuple[str, ...]:
+        """What looks like a secret and is none; nothing while agent.yaml has to be mended."""
+        try:
+            return self.config.allow
+        except ConfigError:
+            return ()
 
     def _is_durable(self) -> bool:
         """Whether a power cut is to be survived; also where agent.yaml has to be mended first."""

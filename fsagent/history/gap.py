@@ -19,6 +19,7 @@ from typing import Any
 from fsagent.errors import StoreError
 from fsagent.formats import parse_trailers
 from fsagent.layout import OURS
+from fsagent.records import Block, Note, Record, ToolCall, Usage
 
 MARK = "(purged)"
 """Plain in Markdown, YAML, JSON and file names alike."""
@@ -31,6 +32,12 @@ _KEPT = ("id", "ts", "role", "turn", "thread", "tool_call_id", "status", "change
 
 _OURS = frozenset(name.encode() for name in (*OURS, ".git", ".gitattributes", ".gitignore"))
 """Names that are the same in every agent: nobody's words, though a text may be spelled so."""
+
+FORMAT = (
+    *(one.name for kind in (Record, ToolCall, Usage, Note, Block) for one in fields(kind)),
+    *("function", "assistant", "summary", "jsonl"),
+)
+"""Words that the files themselves are made of, as keys and the like."""
 
 _TRAILERS = ("Change", "Turn", "Message", "Tool-Call")
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from fsagent.errors import AgentBusy, FsagentError, StoreError
 from fsagent.formats import load_yaml, one_line
 from fsagent.history import target as targets
-from fsagent.history.gap import SHORTEST, Gap, Target
+from fsagent.history.gap import FORMAT, SHORTEST, Gap, Target
 from fsagent.layout import FILE_MAX, OURS, read_plain
 from fsagent.repo import Repo, switch
 from fsagent.repo.health import fsck
@@ -264,6 +264,12 @@ def _refuse(store: Store, gap: Gap) -> None:
         if gap.words(name.encode()) != name.encode():
             raise StoreError(
                 f"The text is a part of {name!r}, without which this is not the same agent: "
+                "give more of the text around it."
+            )
+    for word in FORMAT:
+        if gap.words(word.encode()) != word.encode():
+            raise StoreError(
+                f"The text is a part of the word {word!r}, which every agent's files are made of: "
                 "give more of the text around it."
             )
     config = store.read("agent.yaml")
