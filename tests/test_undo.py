@@ -812,6 +812,8 @@ class Undoing(RuleBasedStateMachine):
         found = self.edited(path, op, number)
         assert found
         lines, did = found
+        if not did.effects:  # a file of one line has none to move: nothing is done
+            return
         if by_hand:
             text = self.file(path)[0] + "".join(f"{line}\n" for line in lines)
             (self.agent.root / path).write_text(text)
