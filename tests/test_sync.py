@@ -130,6 +130,33 @@ def test_two_machines_learn_from_each_other(machines: Machines) -> None:
     assert (laptop.sync().taken, laptop.sync().given) == (0, 0)
 
 
+def test_what_was_purged_does_not_come_back(machines: Machines) -> None:
+    laptop, desktop = machines()
+    laptop.notes.add("The gate code is Quagga-7731.")
+    laptop.sync()
+    desktop.sync()
+    laptop.purge("Quagga-7731")
+    head = laptop.store.repo.head()
+    with pytest.raises(StoreError, match="is from before a purge"):
+        laptop.sync()
+    assert laptop.store.repo.head() == head
+    git(laptop, "push", "-q", "--force", "origin", "HEAD")
+    laptop.notes.add("Nothing of it is left.")
+    assert laptop.sync().given
+    assert "Quagga" not in git(laptop, "log", "-p", "--all")
+
+
+def test_a_secret_of_another_history_hinders_no_sync(machines: Machines) -> None:
+    laptop, desktop = machines()
+    key = "ghp_aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zA1bC2"
+    (laptop.root / "archival").mkdir(exist_ok=True)
+    (laptop.root / "archival/by-hand.md").write_text(f"{key}\n")
+    laptop.sync()
+    desktop.notes.add("A note of its own.")
+    desktop.sync()
+    assert key in (desktop.root / "archival/by-hand.md").read_text()
+
+
 def test_what_was_said_on_two_machines_is_one_conversation_in_the_order_of_time(
     machines: Machines,
 ) -> None:

@@ -28,6 +28,7 @@ from fsagent.errors import AgentError, StoreError
 from fsagent.formats import clean, one_line
 from fsagent.history.fork import settle_home
 from fsagent.history.join import Joined, Side, join, reader
+from fsagent.history.purge import brings_back
 from fsagent.history.undo import changed_lines
 from fsagent.layout import is_agents, read_plain, require_agent
 from fsagent.records import Record
@@ -249,6 +250,7 @@ def _take_in(
             here = not head or not theirs or store.repo.descends(theirs, head)
             try:
                 if head and theirs and not here:
+                    _refuse_purged(store, theirs, names[1])
                     both = Side(head, names[0]), Side(theirs, names[1])
                     with suppress(EditedError):
                         came = _join(store, subject, both, events, identity, tell=tell)
@@ -282,6 +284,7 @@ def _join(
         _refuse_edits(store, joined, theirs.name)
         read = reader(repo, joined.taken.values())
         files = joined.made | {path: read(blob) for path, blob in joined.taken.items()}
+        change.refuses_secrets = False  # it is in that history: here it only comes along
         # Those that go come first: a folder may come in the place of a file.
         change.writes = dict(sorted(files.items(), key=lambda one: (one[1] is not None, one[0])))
         if tell:
@@ -311,6 +314,15 @@ def _join(
         change.joining = Joining(Join(theirs.commit, over), joined.heads, taken)
     assert change.commit is not None  # noqa: S101 - joining always makes or finds one
     return _Came(ours.commit, change.commit, joined)
+
+
+def _refuse_purged(store: Store, theirs: str, name: str) -> None:
+    """Stop where the other history is from before a purge: what is gone here would come back."""
+    if brings_back(store.repo, theirs):
+        raise StoreError(
+            f"{name} is from before a purge, and would bring back what is gone here. Replace what "
+            f"is there: git -C {store.root} push --force REMOTE HEAD; a clone is to be made anew."
+        )
 
 
 def _refuse_edits(store: Store, joined: Joined, name: str) -> None:
