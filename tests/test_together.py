@@ -245,4 +245,5 @@ def test_two_machines_meet_a_few_times(tmp_path: Path) -> None:
 def test_two_hundred_turns_each_and_ten_meetings(
     tmp_path: Path, record_property: Record, seed: int
 ) -> None:
-    record_property("report", lives(tmp_path, turns=200, meetings=10, seed=seed))
+    found = lives(tmp_path, turns=200, meetings=10, seed=seed)
+    record_property("report", ", ".join(f"{name} {value}" for name, value in found.items()))
