@@ -284,7 +284,9 @@ def test_a_turn_waits_for_a_persons_merge(make: Make) -> None:
     agent.blocks["human"] = "Name: Tom"
     git(agent, "switch", "-q", "main")
     agent.blocks["human"] = "Name: Tam"
-    git(agent, "merge", "-q", "--no-commit", "side", check=False)  # 1: a conflict, without the driver
+    git(
+        agent, "merge", "-q", "--no-commit", "side", check=False
+    )  # 1: a conflict, without the driver
     with pytest.raises(StoreError, match="A merge is under way"):
         agent.chat("hi")
     assert records(agent) == []
