@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -191,23 +191,35 @@ def show_commits(agent: Agent, commits: Sequence[str], json_: bool) -> None:
             }
         )
         return
+    zone = agent.config.zone
+    if len(commits) == 1:
+        paged(_one_commit(repo, first, zone, cause))
+    else:
+        paged(_whole_turn(repo, list(known.values()), zone, said(around)))
 
-    def lines() -> Iterator[str]:
-        for name, text in said(around) if len(commits) > 1 else ():
-            yield f"{click.style(f'{name:<10}', bold=True)} {_cut(text, _SHOWN)}\n"
-        for commit in known.values():
-            if len(commits) > 1 and commit.turn and not commit.tool:
-                continue  # that of recall: what it holds stands above
-            if len(commits) > 1:
-                yield "\n"
-            yield from (f"{line}\n" for line in _head(commit, agent.config.zone))
-            if cause and len(commits) == 1:
-                yield f"because  {_quote(cause.content)}\n"
-            patch = repo.patch(commit.commit, lines=3, colour=True)
-            if patch:
-                yield f"\n{patch}"
 
-    paged(lines())
+def _one_commit(
+    repo: Repo, commit: Commit, zone: tzinfo, cause: Record | None = None
+) -> Iterator[str]:
+    """A commit, the message that it came from, and what it changed."""
+    yield from (f"{line}\n" for line in _head(commit, zone))
+    if cause:
+        yield f"because  {_quote(cause.content)}\n"
+    patch = repo.patch(commit.commit, lines=3, colour=True)
+    if patch:
+        yield f"\n{patch}"
+
+
+def _whole_turn(
+    repo: Repo, commits: Sequence[Commit], zone: tzinfo, said: Iterable[tuple[str, str]]
+) -> Iterator[str]:
+    """What was said in a turn, and each of its commits but recall's, which holds just that."""
+    for name, text in said:
+        yield f"{click.style(f'{name:<10}', bold=True)} {_cut(text, _SHOWN)}\n"
+    for commit in commits:
+        if commit.tool or not commit.turn:
+            yield "\n"
+            yield from _one_commit(repo, commit, zone)
 
 
 def _head(commit: Commit, zone: tzinfo) -> Iterator[str]:

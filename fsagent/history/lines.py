@@ -88,8 +88,15 @@ def trace(
     return {number: token.steps for number, token in tokens.items()}
 
 
-_Born = tuple[str, int, str, list[_Token]]
-"""A line that begins somewhere: the commit, its number and words there, and what follows it."""
+@dataclass(frozen=True)
+class _Born:
+    """A line that begins with a commit: its number and words there, and what follows it."""
+
+    commit: str
+    number: int
+    text: str
+    tokens: list[_Token]
+
 
 _Source = tuple[str, str, bool]
 """Where a line stood before: a revision, a file, and whether an undo brought it back from there."""
@@ -106,7 +113,10 @@ class _Tracer:
     def follow(
         self, path: str, rev: str, places: _Places, now: list[str] | None = None, depth: int = 0
     ) -> None:
-        """Follow lines of ``path`` at ``rev`` back; ``now`` is what the work tree holds."""
+        """Follow lines of ``path`` at ``rev`` back; ``now`` is what the work tree holds.
+
+        ``depth`` says how often the lines have come from elsewhere already.
+        """
         found = walk.versions(self.repo, path, rev)
         history = _History(self.repo, found)
         if now is not None:
@@ -120,90 +130,40 @@ class _Tracer:
         for version in found:
             mine = pending.pop(version.commit, None)
             if mine:
-                self._back(path, version, mine, history, pending, born, depth)
+                new = _back(path, version, mine, history, pending)
+                if not self.deep:
+                    born += new
+                    new = []
+                for one in new:
+                    if version.commit == NOBODY or self._elsewhere(path, [one], depth):
+                        _earlier(version, one, history, pending)
             if not pending:
                 break
             history.forget(version.commit)
         self._elsewhere(path, born, depth)
-
-    def _back(
-        self,
-        path: str,
-        version: Version,
-        mine: _Places,
-        history: _History,
-        pending: dict[str, _Places],
-        born: list[_Born],
-        depth: int,
-    ) -> None:
-        """One version back: lines that a parent has go on there, the others begin here."""
-        new = history.of(version.commit)
-        for parent in version.parents:
-            pairs = matched(history.of(parent), new)
-            there = pending.setdefault(parent, {})
-            for number in list(mine):
-                if number in pairs:
-                    there.setdefault(pairs[number], []).extend(mine.pop(number))
-            if not there:
-                del pending[parent]
-        for number, tokens in mine.items():
-            for token in tokens:
-                token.begins(version.commit, path, new[number])
-            if self.deep and version.commit == NOBODY:
-                self._earlier(version, number, tokens, history, pending)
-            elif self.deep:
-                left = self._elsewhere(path, [(version.commit, number, new[number], tokens)], depth)
-                if left:
-                    self._earlier(version, number, tokens, history, pending)
-            else:
-                born.append((version.commit, number, new[number], tokens))
-
-    def _earlier(
-        self,
-        version: Version,
-        number: int,
-        tokens: list[_Token],
-        history: _History,
-        pending: dict[str, _Places],
-    ) -> None:
-        """Go on with the line that this one was an edit of, if there is one."""
-        tokens = [token for token in tokens if len(token.steps) <= TRAIL]
-        if not version.parents or not tokens:
-            return
-        parent = version.parents[0]
-        old, new = history.of(parent), history.of(version.commit)
-        taken = set(matched(old, new).values())
-        likest, best = ALIKE, None
-        for other, text in enumerate(old):
-            if other not in taken and text:
-                matcher = difflib.SequenceMatcher(None, text, new[number], autojunk=False)
-                if matcher.real_quick_ratio() > likest and (alike := matcher.ratio()) > likest:
-                    likest, best = alike, other
-        if best is not None:
-            pending.setdefault(parent, {}).setdefault(best, []).extend(tokens)
 
     def _elsewhere(self, path: str, born: list[_Born], depth: int) -> list[_Born]:
         """Go on with lines that came from another file, or that an undo brought back; the others.
 
         What an undo brought back stood in this file until the change that was taken back.
         """
-        left = [one for one in born if one[0] == NOBODY]
-        born = [one for one in born if one[0] != NOBODY]
+        left = [one for one in born if one.commit == NOBODY]
+        born = [one for one in born if one.commit != NOBODY]
         if depth > TRAIL:
             return left + born
-        entries = walk.entries(self.repo, list(dict.fromkeys(commit for commit, *_ in born)))
+        entries = walk.entries(self.repo, list(dict.fromkeys(one.commit for one in born)))
         sources = {oid: self._sources(path, entry) for oid, entry in entries.items()}
         going: dict[_Source, _Places] = {}
         new: list[_Born] = []
-        for commit, number, text, tokens in born:
-            for source, old, gone in sources[commit]:
-                if gone[text] > 0:
-                    place = _nth(old, text, gone[text])
-                    gone[text] -= 1
-                    going.setdefault(source, {}).setdefault(place, []).extend(tokens)
+        for one in born:
+            for source, old, gone in sources[one.commit]:
+                if gone[one.text] > 0:
+                    place = _nth(old, one.text, gone[one.text])
+                    gone[one.text] -= 1
+                    going.setdefault(source, {}).setdefault(place, []).extend(one.tokens)
                     break
             else:
-                new.append((commit, number, text, tokens))
+                new.append(one)
         left += self._in_blocks(path, new, going)
         for (rev, other, by_undo), places in going.items():
             for token in itertools.chain(*places.values()):
@@ -246,21 +206,22 @@ class _Tracer:
 
         A model moves a line by two calls, so by two commits, in either order.
         """
-        commits = list(dict.fromkeys(one[0] for one in born if len(one[2]) >= SHORTEST))
+        commits = list(dict.fromkeys(one.commit for one in born if len(one.text) >= SHORTEST))
         found = walk.earlier(self.repo, commits, "core", BACK)
         blobs = {blob for revs in found.values() for _, files in revs for blob in files.values()}
         wanted = sorted(blobs)
         lines = dict(zip(wanted, map(split, walk.blobs(self.repo, wanted)), strict=True))
         left = []
-        for commit, number, text, tokens in born:
-            for rev, files in found.get(commit, ()) if len(text) >= SHORTEST else ():
+        for one in born:
+            text = one.text
+            for rev, files in found.get(one.commit, ()) if len(text) >= SHORTEST else ():
                 other = next((p for p, b in files.items() if p != path and text in lines[b]), None)
                 if other:
-                    place = lines[files[other]].index(text)
-                    going.setdefault((rev, other, False), {}).setdefault(place, []).extend(tokens)
+                    places = going.setdefault((rev, other, False), {})
+                    places.setdefault(lines[files[other]].index(text), []).extend(one.tokens)
                     break
             else:
-                left.append((commit, number, text, tokens))
+                left.append(one)
         return left
 
 
@@ -286,6 +247,43 @@ class _History:
     def forget(self, commit: str) -> None:
         """Let go of a version that nobody will ask for again."""
         self.lines.pop(commit, None)
+
+
+def _back(
+    path: str, version: Version, mine: _Places, history: _History, pending: dict[str, _Places]
+) -> list[_Born]:
+    """One version back: lines that a parent has go on there; the others, which begin here."""
+    new = history.of(version.commit)
+    for parent in version.parents:
+        pairs = matched(history.of(parent), new)
+        there = pending.setdefault(parent, {})
+        for number in list(mine):
+            if number in pairs:
+                there.setdefault(pairs[number], []).extend(mine.pop(number))
+        if not there:
+            del pending[parent]
+    for number, tokens in mine.items():
+        for token in tokens:
+            token.begins(version.commit, path, new[number])
+    return [_Born(version.commit, number, new[number], mine[number]) for number in mine]
+
+
+def _earlier(version: Version, born: _Born, history: _History, pending: dict[str, _Places]) -> None:
+    """Go on with the line that this one was an edit of, if there is one."""
+    tokens = [token for token in born.tokens if len(token.steps) <= TRAIL]
+    if not version.parents or not tokens:
+        return
+    parent = version.parents[0]
+    old = history.of(parent)
+    taken = set(matched(old, history.of(version.commit)).values())
+    likest, best = ALIKE, None
+    for other, text in enumerate(old):
+        if other not in taken and text:
+            matcher = difflib.SequenceMatcher(None, text, born.text, autojunk=False)
+            if matcher.real_quick_ratio() > likest and (alike := matcher.ratio()) > likest:
+                likest, best = alike, other
+    if best is not None:
+        pending.setdefault(parent, {}).setdefault(best, []).extend(tokens)
 
 
 def _nth(lines: Sequence[str], text: str, number: int) -> int:
