@@ -35,7 +35,7 @@ from fsagent.layout import FILE_MAX, OURS, is_agents, is_gits, read_plain, requi
 from fsagent.locks import Locks
 from fsagent.order import newest
 from fsagent.records import CORE_LIMIT, Block, Note, Person, Record
-from fsagent.repo import Blob, Made, MovedError, Put, Repo, State, way_on
+from fsagent.repo import Blob, Draft, Made, MovedError, Put, Repo, State, way_on
 
 TURN_PATIENCE = 30.0
 """Seconds that a turn waits for another one to end."""
@@ -326,7 +326,8 @@ class Store:
         text = format_message(change.subject, change.trailers)
         seen = {path: state.head for path, state in states.items()}
         join = joining.join if joining else None
-        return self.repo.commit(puts, text, author, self.clock.now(), change.id, seen, join)
+        draft = Draft(change.id, puts, text, author, self.clock.now(), join)
+        return self.repo.commit(draft, seen)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -533,7 +534,8 @@ class Store:
         change, person = self.clock.id(), self.repo.person()
         body = "\n".join(one_line(name, 200) for name in names[:50]) if more else ""
         message = format_message(subject, {"Change": change}, body)
-        made = self.repo.commit(puts, message, person, self.clock.now(), change, seen)
+        draft = Draft(change, puts, message, person, self.clock.now())
+        made = self.repo.commit(draft, seen)
         self._name_secrets(puts, seen)
         return Adopted(made.commit, change, person, tuple(names))
 

@@ -30,7 +30,7 @@ from fsagent.repo.gitindex import UnfitIndexError, git_mode
 from fsagent.repo.heads import Heads, UnfitHeadError
 from fsagent.repo.journal import Journal, boot
 from fsagent.repo.objects import Objects, object_id
-from fsagent.repo.puts import Blob, ConflictError, Join, Made, MovedError, Put, State
+from fsagent.repo.puts import Blob, ConflictError, Draft, Join, Made, MovedError, Put, State
 from fsagent.repo.recovery import Recovery
 from fsagent.repo.run import (
     ALWAYS,
@@ -45,6 +45,7 @@ from fsagent.repo.slow import Slow
 
 __all__ = [
     "Blob",
+    "Draft",
     "GitFailed",
     "Join",
     "Made",
@@ -392,17 +393,8 @@ class Repo:
                     return self._pipeline.compare(paths)
             return self._slow.compare(paths)
 
-    def commit(
-        self,
-        puts: Mapping[str, Put],
-        message: str,
-        author: Person,
-        when: datetime,
-        ident: str,
-        seen: Mapping[str, Blob | None] | None = None,
-        join: Join | None = None,
-    ) -> Made:
-        """Commit exactly ``puts`` on top of HEAD; everything else that is staged stays staged.
+    def commit(self, draft: Draft, seen: Mapping[str, Blob | None] | None = None) -> Made:
+        """Commit exactly the draft's paths on top of HEAD; all else that is staged stays staged.
 
         What an earlier program left half done is finished first, and what somebody dropped from the
         history since is kept under a ref; ``told`` says so. See ``commit.Pipeline.commit``.
@@ -412,29 +404,20 @@ class Repo:
             StoreError: Git's lock is not to be had, or the disk refuses; nothing is changed then.
         """
         self.recover()
-        return self.make(puts, message, author, when, ident, seen, join)
+        return self.make(draft, seen)
 
-    def make(
-        self,
-        puts: Mapping[str, Put],
-        message: str,
-        author: Person,
-        when: datetime,
-        ident: str,
-        seen: Mapping[str, Blob | None] | None = None,
-        join: Join | None = None,
-    ) -> Made:
+    def make(self, draft: Draft, seen: Mapping[str, Blob | None] | None = None) -> Made:
         """Make the commit, in this process where its files are of the kind that we write."""
         with _explained():
             if self.fast:
                 with contextlib.suppress(UnfitIndexError, UnfitHeadError):
-                    return self._pipeline.commit(puts, message, author, when, ident, seen, join)
-            if join:
+                    return self._pipeline.commit(draft, seen)
+            if draft.join:
                 raise StoreError(
                     f"Only Git itself can write the files of {self.root}'s repository, so let it "
-                    f"join the two: git -C {shlex.quote(str(self.root))} merge {join.commit}"
+                    f"join the two: git -C {shlex.quote(str(self.root))} merge {draft.join.commit}"
                 )
-            return self._slow.commit(puts, message, author, when, ident, seen)
+            return self._slow.commit(draft, seen)
 
     def restage(self, states: Mapping[str, State]) -> None:
         """Let the index say for these paths what the work tree and HEAD hold."""

@@ -28,8 +28,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING
 
 from fsagent.errors import StoreError
 from fsagent.locks import tries
@@ -38,13 +36,10 @@ from fsagent.repo.gitindex import GitIndex, git_mode, stat_bytes
 from fsagent.repo.heads import Head, Heads, UnfitHeadError
 from fsagent.repo.journal import Entry, Journal
 from fsagent.repo.objects import Object, Objects, blob_id, encode
-from fsagent.repo.puts import Blob, ConflictError, Join, Made, MovedError, Put, State
+from fsagent.repo.puts import Blob, ConflictError, Draft, Made, MovedError, State
 from fsagent.repo.run import COMMITTER
 from fsagent.repo.trees import FOLDER, Entries, Surgery, parse
 from fsagent.repo.worktree import Laid, as_read, plain_file, read, same_file
-
-if TYPE_CHECKING:
-    from fsagent.records import Person
 
 PATIENCE = 3.0
 """Seconds to wait for a person's git or editor plug-in that holds Git's own lock."""
@@ -64,16 +59,12 @@ class _Plan:
     """A commit that is about to be made."""
 
     id: str
-    puts: Mapping[str, Put]
+    draft: Draft
     head: Head
     commit: Object
     objects: list[Object]
     surgery: Surgery
-    message: str
-    author: Person
-    when: datetime
     laid: Laid
-    join: Join | None = None
     moved: bool = False
     untidy: bool = False
     """A lock could not be removed: recovery will, which needs what was laid ready."""
@@ -81,7 +72,7 @@ class _Plan:
     @property
     def touches_index(self) -> bool:
         """Whether index and work tree take part."""
-        return any(put.how != "staged" for put in self.puts.values())
+        return any(put.how != "staged" for put in self.draft.puts.values())
 
 
 class Pipeline:
@@ -174,26 +165,12 @@ class Pipeline:
 
     # ── the commit ────────────────────────────────────────────────────────────────────────────
 
-    def commit(
-        self,
-        puts: Mapping[str, Put],
-        message: str,
-        author: Person,
-        when: datetime,
-        ident: str,
-        seen: Mapping[str, Blob | None] | None = None,
-        join: Join | None = None,
-    ) -> Made:
-        """Commit exactly ``puts`` on top of HEAD, starting over when a person commits meanwhile.
+    def commit(self, draft: Draft, seen: Mapping[str, Blob | None] | None = None) -> Made:
+        """Commit exactly the draft's paths on top of HEAD, starting over when it moves meanwhile.
 
         Args:
-            puts: What becomes of each path.
-            message: The whole commit message.
-            author: Who wrote this; the committer is always fsagent.
-            when: The time of it.
-            ident: A name that no other commit under way has.
-            seen: What HEAD held for these paths when they were looked at; None: what it holds now.
-            join: Another history that this commit takes in.
+            draft: The commit.
+            seen: What HEAD held for its paths when they were looked at; None: what it holds now.
 
         Raises:
             MovedError: somebody committed or saved one of these paths meanwhile.
@@ -207,10 +184,10 @@ class Pipeline:
             head = self.heads.read()
             self.builds_on(head.commit)
             tree = self._tree_of(head.commit)
-            known = {path: self._in_tree(tree, os.fsencode(path)) for path in puts}
+            known = {path: self._in_tree(tree, os.fsencode(path)) for path in draft.puts}
             if (seen := known if seen is None else seen) != known:
                 raise MovedError
-            plan = self._plan(puts, head, tree, message, author, when, f"{ident}-{attempt}", join)
+            plan = self._plan(draft, head, tree, attempt)
             try:
                 made = self._carry_out(plan, looked)
                 if made:
@@ -235,7 +212,7 @@ class Pipeline:
                 if self.heads.read() != plan.head:
                     self._give_up(plan)
                     return None
-                if looked and not as_read(self.root, plan.puts):
+                if looked and not as_read(self.root, plan.draft.puts):
                     raise MovedError
                 plan.laid.put()
                 self._patch(plan)
@@ -265,40 +242,31 @@ class Pipeline:
         self._done(plan)
         return Made(plan.commit.oid.hex(), late)
 
-    def _plan(
-        self,
-        puts: Mapping[str, Put],
-        head: Head,
-        tree: bytes | None,
-        message: str,
-        author: Person,
-        when: datetime,
-        ident: str,
-        join: Join | None,
-    ) -> _Plan:
+    def _plan(self, draft: Draft, head: Head, tree: bytes | None, attempt: int) -> _Plan:
         """Trees and commit (git-scm.com/docs/gitformat-pack, "object types"), in memory."""
-        surgery = Surgery(self._entries)
+        surgery, join = Surgery(self._entries), draft.join
         root = surgery.root(
             tree,
             {
                 os.fsencode(path): (b"%o" % put.blob.mode, bytes.fromhex(put.blob.oid))
                 if put.blob
                 else None
-                for path, put in puts.items()
+                for path, put in draft.puts.items()
             },
         )
-        stamp = f"{int(when.timestamp())} +0000"
+        stamp = f"{int(draft.when.timestamp())} +0000"
         lines = [f"tree {root.hex()}"]
         lines += [f"parent {parent}" for parent in (head.commit, join and join.commit) if parent]
-        lines += [f"author {author.name} <{author.email}> {stamp}"]
-        lines += [f"committer {COMMITTER} {stamp}", "", message]
+        lines += [f"author {draft.author.name} <{draft.author.email}> {stamp}"]
+        lines += [f"committer {COMMITTER} {stamp}", "", draft.message]
         commit = encode(b"commit", "\n".join(lines).encode(errors="replace"))
-        blobs = [put.made for put in puts.values() if put.made]
+        blobs = [put.made for put in draft.puts.values() if put.made]
         objects = [*blobs, *surgery.made, commit]
         if join and join.over == head.commit and root == self._tree_of(join.commit):
             commit, objects = Object(bytes.fromhex(join.commit), b""), []  # which is there
-        laid = Laid(self.root, self.tmp, ident, puts)
-        return _Plan(ident, puts, head, commit, objects, surgery, message, author, when, laid, join)
+        ident = f"{draft.id}-{attempt}"
+        laid = Laid(self.root, self.tmp, ident, draft.puts)
+        return _Plan(ident, draft, head, commit, objects, surgery, laid)
 
     def _lay(self, plan: _Plan) -> None:
         """Lay everything ready beside: the files' new bytes, the branch's, and an empty index."""
@@ -314,10 +282,7 @@ class Pipeline:
         if self.durable and sum(len(one.packed) for one in small) > _CARRIED:
             disk.flush_all(self.root)
             small = []
-        commit, head = plan.commit.oid.hex(), plan.head
-        entry = intent(
-            plan.id, head, commit, plan.puts, plan.message, plan.author, plan.when, plan.join
-        )
+        entry = intent(plan.id, plan.draft, plan.head, plan.commit.oid.hex())
         self.journal.append(replace(entry, objects=tuple(small)), flush=self.durable)
         plan.objects.clear()
 
@@ -339,7 +304,7 @@ class Pipeline:
         """The index's entries of these paths, from the files as they are now."""
         self.index.load()
         entries: dict[bytes, tuple[bytes, bytes] | None] = {}
-        for path, put in plan.puts.items():
+        for path, put in plan.draft.puts.items():
             name = os.fsencode(path)
             if self.index.unmerged(name):
                 raise ConflictError(path)
@@ -362,8 +327,8 @@ class Pipeline:
                 taken.append(lock)
             if self.heads.read() != plan.head:
                 return False
-            subject = plan.message.partition("\n")[0][:100]
-            line = f"{COMMITTER} {int(plan.when.timestamp())} +0000\t{subject}"
+            subject = plan.draft.message.partition("\n")[0][:100]
+            line = f"{COMMITTER} {int(plan.draft.when.timestamp())} +0000\t{subject}"
             self.heads.note(ref, plan.head.commit, plan.commit.oid.hex(), line)
             self._swap_in(plan, taken[-1], self.heads.place(ref), f"{ours}.was")
             taken.pop()
@@ -511,17 +476,11 @@ def refused(error: OSError, root: str) -> StoreError:
     )
 
 
-def intent(
-    ident: str,
-    head: Head,
-    commit: str | None,
-    puts: Mapping[str, Put],
-    message: str,
-    author: Person,
-    when: datetime,
-    join: Join | None = None,
-) -> Entry:
-    """What the journal says of a commit that is about to be made; None while its id is unknown."""
+def intent(ident: str, draft: Draft, head: Head, commit: str | None) -> Entry:
+    """What the journal says of a commit that is about to be made on ``head``.
+
+    ``ident`` names the attempt; ``commit`` is None while its id is unknown.
+    """
 
     def blob(of: Blob | None) -> list[object] | None:
         return [of.oid, of.mode] if of else None
@@ -532,10 +491,12 @@ def intent(
         "ref": head.ref,
         "parent": head.commit,
         "commit": commit,
-        "author": [author.name, author.email],
-        "when": when.isoformat(),
-        "message": message,
-        "puts": [[path, put.how, blob(put.blob), blob(put.was)] for path, put in puts.items()],
-        "join": [join.commit, join.over] if join else None,
+        "author": [draft.author.name, draft.author.email],
+        "when": draft.when.isoformat(),
+        "message": draft.message,
+        "puts": [
+            [path, put.how, blob(put.blob), blob(put.was)] for path, put in draft.puts.items()
+        ],
+        "join": [draft.join.commit, draft.join.over] if draft.join else None,
     }
     return Entry("intent", facts)

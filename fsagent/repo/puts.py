@@ -9,6 +9,10 @@ from fsagent.repo.objects import Object, blob_id, encode
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from fsagent.records import Person
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,27 @@ class Join:
 
     commit: str
     over: str | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A commit that is to be made.
+
+    Args:
+        id: A name that no other commit under way has.
+        puts: What becomes of each path; nothing else changes.
+        message: The whole commit message.
+        author: Who wrote this; the committer is always fsagent.
+        when: The time of it.
+        join: Another history that it takes in.
+    """
+
+    id: str
+    puts: Mapping[str, Put]
+    message: str
+    author: Person
+    when: datetime
+    join: Join | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from fsagent.repo.commit import Pipeline
 from fsagent.repo.gitindex import UnfitIndexError
 from fsagent.repo.heads import UnfitHeadError
 from fsagent.repo.journal import Entry, boot
-from fsagent.repo.puts import Blob, Join, Made, Put, State
+from fsagent.repo.puts import Blob, Draft, Join, Made, Put, State
 from fsagent.repo.worktree import Laid, plain_file, read, same_file
 
 
@@ -48,16 +48,7 @@ class Repository(Protocol):
     def compare(self, paths: Iterable[str]) -> dict[str, State]:
         """HEAD, index and work tree of these paths."""
 
-    def make(
-        self,
-        puts: Mapping[str, Put],
-        message: str,
-        author: Person,
-        when: datetime,
-        ident: str,
-        *,
-        join: Join | None = None,
-    ) -> Made:
+    def make(self, draft: Draft) -> Made:
         """Make a commit."""
 
     def restage(self, states: Mapping[str, State]) -> None:
@@ -185,7 +176,7 @@ class Recovery:
         # A name that is new each time: recovery may be killed too, and leave what it laid ready.
         ident = f"{facts['id']}-{time.time_ns():x}"
         join = Join(*facts["join"]) if facts.get("join") else None
-        done = self.repo.make(made, facts["message"], person, when, ident, join=join)
+        done = self.repo.make(Draft(ident, made, facts["message"], person, when, join))
         subject = facts["message"].partition("\n")[0]
         self.told.append(f"finished the commit '{subject[:60]}'")
         return done.commit

@@ -24,9 +24,8 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from fsagent.errors import StoreError
 from fsagent.locks import tries
@@ -35,12 +34,9 @@ from fsagent.repo.commit import PATIENCE, Pipeline, held, intent, refused
 from fsagent.repo.heads import Head
 from fsagent.repo.journal import Entry
 from fsagent.repo.objects import blob_id
-from fsagent.repo.puts import Blob, ConflictError, Made, MovedError, Put, State
+from fsagent.repo.puts import Blob, ConflictError, Draft, Made, MovedError, Put, State
 from fsagent.repo.run import GitFailed
 from fsagent.repo.worktree import Laid, as_read, plain_file, read, same_file
-
-if TYPE_CHECKING:
-    from fsagent.records import Person
 
 
 class Git(Protocol):
@@ -116,40 +112,26 @@ class Slow:
 
     # ── the commit ────────────────────────────────────────────────────────────────────────────
 
-    def commit(
-        self,
-        puts: Mapping[str, Put],
-        message: str,
-        author: Person,
-        when: datetime,
-        ident: str,
-        seen: Mapping[str, Blob | None] | None = None,
-    ) -> Made:
-        """Commit exactly ``puts`` on top of HEAD; see ``Pipeline.commit``."""
-        who = {
-            "GIT_AUTHOR_NAME": author.name,
-            "GIT_AUTHOR_EMAIL": author.email,
-            "GIT_AUTHOR_DATE": f"@{int(when.timestamp())} +0000",
-            "GIT_COMMITTER_DATE": f"@{int(when.timestamp())} +0000",
-        }
+    def commit(self, draft: Draft, seen: Mapping[str, Blob | None] | None = None) -> Made:
+        """Commit exactly the draft's paths on top of HEAD; see ``Pipeline.commit``."""
         disk.mkdir(self.tmp)
-        puts = {path: self._stored(put) for path, put in puts.items()}
+        draft = replace(draft, puts={path: self._stored(put) for path, put in draft.puts.items()})
+        ident, puts = draft.id, draft.puts
         before, laid = self._head(), Laid(self.root, self.tmp, ident, puts)
         self.pipeline.builds_on(before)
         try:
             if all(put.how == "staged" for put in puts.values()):
-                self._commit_staged(puts, message, who, ident)
+                self._commit_staged(draft)
             else:
                 laid.lay(settle=self.pipeline.durable)
                 disk.write(f"{self.tmp}/{ident}.index", [], 0o666)
-                head = Head(None, before)
-                entry = intent(ident, head, None, puts, message, author, when)
+                entry = intent(ident, draft, Head(None, before), None)
                 self.pipeline.journal.append(entry, flush=self.pipeline.durable)
                 self.pipeline.take(f"{self.tmp}/{ident}.index", self.pipeline.lock)
                 if seen is not None and not self._is_as_seen(puts, seen):
                     raise MovedError
                 laid.put()
-                self._commit_only(puts, message, who, ident)
+                self._commit_only(draft)
         except BaseException as error:
             # Ctrl-C reaches git as well, and can come after its last word: only HEAD says.
             if self._stands(before, puts):
@@ -188,11 +170,10 @@ class Slow:
                     raise StoreError(f"Git refused: {said}") from error
         raise AssertionError("the last of the tries returns or raises")
 
-    def _commit_only(
-        self, puts: Mapping[str, Put], message: str, who: Mapping[str, str], ident: str
-    ) -> None:
+    def _commit_only(self, draft: Draft) -> None:
         """Commit the paths from the work tree, on an index of our own, which then is Git's."""
-        index, work = self.pipeline.index.path, f"{self.tmp}/{ident}.work"
+        puts = draft.puts
+        index, work = self.pipeline.index.path, f"{self.tmp}/{draft.id}.work"
         with contextlib.suppress(FileNotFoundError):
             disk.link(index, work)  # git never changes an index in place
         mine = {"GIT_INDEX_FILE": work}
@@ -206,17 +187,15 @@ class Slow:
         self._git(
             *("commit", "-q", "--only", "--no-verify", "--no-gpg-sign", "--allow-empty"),
             *("--no-post-rewrite", "--cleanup=verbatim", "-F", "-", "--", *here, *gone),
-            stdin=message.encode(errors="replace"),
-            more={**who, **mine},
+            stdin=draft.message.encode(errors="replace"),
+            more={**_who(draft), **mine},
         )
 
-    def _commit_staged(
-        self, puts: Mapping[str, Put], message: str, who: Mapping[str, str], ident: str
-    ) -> None:
+    def _commit_staged(self, draft: Draft) -> None:
         """Commit blobs that are neither in the work tree nor left in the index, as from HEAD."""
-        more = {**who, "GIT_INDEX_FILE": f"{self.tmp}/{ident}.staged"}
+        more = {**_who(draft), "GIT_INDEX_FILE": f"{self.tmp}/{draft.id}.staged"}
         self.git("read-tree", "HEAD" if self._head() else "--empty", more=more)
-        for path, put in puts.items():
+        for path, put in draft.puts.items():
             if put.blob:
                 entry = f"{put.blob.mode:o},{put.blob.oid},{path}"
                 self._git("update-index", "--add", "--replace", "--cacheinfo", entry, more=more)
@@ -225,7 +204,7 @@ class Slow:
         self._git(
             *("commit", "-q", "--no-verify", "--no-gpg-sign", "--allow-empty"),
             *("--cleanup=verbatim", "-F", "-"),
-            stdin=message.encode(errors="replace"),
+            stdin=draft.message.encode(errors="replace"),
             more=more,
         )
 
@@ -261,3 +240,14 @@ class Slow:
     def restage(self, states: Mapping[str, State]) -> None:
         """Let the index say for these paths what HEAD holds."""
         self._git("reset", "-q", "HEAD", "--", *states)
+
+
+def _who(draft: Draft) -> dict[str, str]:
+    """The author and the time of a commit, as Git is told them."""
+    time = f"@{int(draft.when.timestamp())} +0000"
+    return {
+        "GIT_AUTHOR_NAME": draft.author.name,
+        "GIT_AUTHOR_EMAIL": draft.author.email,
+        "GIT_AUTHOR_DATE": time,
+        "GIT_COMMITTER_DATE": time,
+    }
