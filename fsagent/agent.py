@@ -593,7 +593,8 @@ class Agent:
             UndoConflict: a later change edited the same words; nothing was written.
             StoreError: it names nothing that can be undone, or nothing is left of it.
         """
-        from fsagent.history.undo import find, undo
+        from fsagent.history.changes import find
+        from fsagent.history.undo import undo
 
         if isinstance(what, Turn):
             what = what.id

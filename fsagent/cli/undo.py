@@ -53,7 +53,7 @@ def undo(
         )
         print_json(undone_json(done)) if json_ else show(done)
         return
-    from fsagent.history.undo import newest
+    from fsagent.history.changes import newest
 
     found = newest(agent.store)
     if json_:

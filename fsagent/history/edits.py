@@ -1,12 +1,12 @@
-"""Lists and lines compared: where they differ, how alike they are, and two edits made one."""
+"""Texts, lines and lists compared: where they differ, how alike, and two edits made one."""
 
 from __future__ import annotations
 
+import difflib
 import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 from typing import Literal
 from unicodedata import category
 
@@ -25,6 +25,35 @@ _JOINED = ("Mn", "Mc", "Me", "Cf")
 """Unicode's categories of what belongs to the letter or picture before it: accents, vowel signs."""
 
 
+BINARY = "(a binary file)"
+"""What a person is shown in the place of a file that is no text."""
+
+
+def text_of(data: bytes) -> str | None:
+    """The text of a file, in whatever encoding: ``data_of`` gives its bytes back. None: binary."""
+    return None if b"\0" in data else data.decode(errors="surrogateescape")
+
+
+def data_of(text: str) -> bytes:
+    """The bytes of a text; see ``text_of``."""
+    return text.encode(errors="surrogateescape")
+
+
+def legible(text: str) -> str:
+    """A text as it can be printed: a byte that is not UTF-8 is a sign for itself."""
+    return data_of(text).decode(errors="replace")
+
+
+def changed_lines(old: bytes | None, new: bytes | None) -> list[str]:
+    """The changed lines of a file."""
+    texts = [text_of(data or b"") for data in (old, new)]
+    if None in texts:
+        return [BINARY]
+    before, after = (legible(text or "").split("\n") for text in texts)
+    lines = difflib.unified_diff(before, after, n=0, lineterm="")
+    return [line.rstrip("\r") for line in list(lines)[2:] if not line.startswith("@@") and line[1:]]
+
+
 def differences(old: list[str], new: list[str]) -> list[tuple[int, int, int, int]]:
     """Where two lists differ: from, to in the old and from, to in the new one."""
     start, most = 0, min(len(old), len(new))
@@ -41,7 +70,7 @@ def differences(old: list[str], new: list[str]) -> list[tuple[int, int, int, int
     elif len(a) * len(b) > _DIFF_MAX:
         found = _between(_landmarks(a, b), a, b)
     else:
-        codes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+        codes = difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
         found = [(i1, i2, j1, j2) for tag, i1, i2, j1, j2 in codes if tag != "equal"]
     return [(start + i1, start + i2, start + j1, start + j2) for i1, i2, j1, j2 in found]
 

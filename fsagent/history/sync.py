@@ -26,10 +26,10 @@ from fsagent.clock import stamp
 from fsagent.config import parse_config
 from fsagent.errors import AgentError, StoreError
 from fsagent.formats import clean, one_line
+from fsagent.history.edits import changed_lines
 from fsagent.history.fork import settle_home
 from fsagent.history.join import Joined, Side, join, reader
 from fsagent.history.purge import brings_back
-from fsagent.history.undo import changed_lines
 from fsagent.layout import is_agents, read_plain, require_agent
 from fsagent.records import Record
 from fsagent.repo import Join, Repo, remote, sides

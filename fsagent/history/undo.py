@@ -1,40 +1,34 @@
 """Undo: a new commit that takes back one older change, or a turn's, and nothing else.
 
-What is taken back is looked for along the first parents of HEAD; how a text is merged says
-``merge``. The commit holds the memory and, in recall, the event that tells the agent of it. Recall
-itself is never rewritten.
+Which changes there are says ``changes``, what became of their files ``course``, and how a text is
+merged ``merge``. The commit holds the memory and, in recall, the event that tells the agent of it.
+Recall itself is never rewritten.
 """
 
 from __future__ import annotations
 
-import difflib
-import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 
 from fsagent.change import Adopted
 from fsagent.clock import stamp
 from fsagent.errors import StoreError, UndoConflict
 from fsagent.formats import one_line
-from fsagent.history.edits import Side
+from fsagent.history.changes import Target, back, files_of, forward, undone_by
+from fsagent.history.course import Course, Way
+from fsagent.history.edits import BINARY, Side, changed_lines, data_of, legible, text_of
 from fsagent.history.merge import Clash, Merged, take_back
-from fsagent.history.name import named
-from fsagent.layout import is_agents
 from fsagent.records import Record
-from fsagent.repo import TreeChange, walk
+from fsagent.repo import TreeChange
 from fsagent.repo.walk import Entry
 from fsagent.secret import masked
 from fsagent.store import Store
 from fsagent.turn import shortened, told_of
 
-MEMORY = ("core", "archival", "files")
-"""What ``--last`` and a walk back look at. Other files of the agent's are undone by name."""
-
 Resolve = Callable[[str, str], "str | None"]
 """Asked for a path and its text with both sides in it, a person gives the text; None: they stop."""
 
 NOW, UNDONE, MIDDLE, END = "<<<<<<< ", ">>>>>>> ", "=======", "without the change"
-_BINARY = "(a binary file)"
 
 
 @dataclass(frozen=True)
@@ -73,98 +67,8 @@ class Undone:
     adopted: tuple[Adopted, ...] = ()
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is to be taken back: one commit, or those of a turn, newest first."""
-
-    id: str
-    subject: str
-    commits: tuple[Entry, ...]
-
-
 class NothingLeftError(StoreError):
     """What was to be taken back is not there any more."""
-
-
-# ── finding ───────────────────────────────────────────────────────────────────────────────────
-
-
-def newest(store: Store, limit: int = 10) -> list[Entry]:
-    """The newest commits that changed memory, undos included."""
-    return list(itertools.islice(_along(store, MEMORY), limit))
-
-
-def find(store: Store, what: str | None = None) -> Target:
-    """The commit, change or turn that ``what`` names; None is the newest that changed memory.
-
-    Raises:
-        StoreError: there is none, or it cannot be undone.
-    """
-    repo = store.repo
-    if what is None:
-        found = newest(store, 1)
-        if not found:
-            raise StoreError(f"{store.root.name} has no change of memory yet: nothing to undo.")
-        return _single(store, found[0])
-    commit = repo.resolve(what)
-    if commit:
-        if not repo.descends(commit, "HEAD"):
-            raise StoreError(
-                f"{what} is not in the history of {store.root.name} as it is now: "
-                f"see fsagent log {store.root}"
-            )
-        return _single(store, walk.entries(repo, [commit])[commit])
-    found = list(walk.entries(repo, named(repo, what, store.rev or "HEAD")[::-1]).values())
-    if not found:
-        raise StoreError(
-            f"{one_line(what)!r} is no commit, change or turn of {store.root.name}: "
-            f"see fsagent log {store.root}"
-        )
-    if found[0].commit.change == what:
-        return _single(store, found[0])
-    of_memory = tuple(one for one in found if _files_of(one))
-    if not of_memory:
-        raise StoreError(f"The turn {what} changed no memory; what was said in it stays in recall.")
-    said = next((one.commit.subject for one in found if not _files_of(one)), "turn")
-    return Target(what, said, of_memory)
-
-
-def _single(store: Store, one: Entry) -> Target:
-    name = one.commit.commit[:7]
-    if len(one.parents) > 1:
-        raise StoreError(
-            f"{name} is a merge, which brought many changes at once: undo these one by one."
-        )
-    files = _files_of(one)
-    if not files:
-        turn = one.commit.turn
-        what = "recall, which is never rewritten" if one.changes else "nothing"
-        more = f" What its turn did to memory: fsagent undo {store.root} {turn}" if turn else ""
-        raise StoreError(f"{name} changed {what}, so there is nothing to undo in it.{more}")
-    if one.commit.commit in walk.cut(store.repo):
-        raise StoreError(
-            f"The history that is here begins with {name}, so what that one changed is unknown: "
-            f"bring in the rest ({walk.whole_again(store.repo)})."
-        )
-    if any(change.path == "agent.yaml" and not change.old for change in files):
-        raise StoreError(
-            f"{name} made the agent, and cannot be undone; to be rid of it, delete the directory."
-        )
-    return Target(one.id, one.commit.subject, (one,))
-
-
-def _files_of(one: Entry) -> list[TreeChange]:
-    """The agent's own files that a commit changed, recall apart."""
-    return [
-        change
-        for change in one.changes
-        if is_agents(change.path)
-        and not change.path.startswith("recall/")
-        and (change.old or change.new)
-    ]
-
-
-# ── walking ───────────────────────────────────────────────────────────────────────────────────
 
 
 def step_back(store: Store, *, side: Side | None = None, resolve: Resolve | None = None) -> Undone:
@@ -173,12 +77,11 @@ def step_back(store: Store, *, side: Side | None = None, resolve: Resolve | None
     Raises:
         UndoConflict, StoreError: as ``undo``, or since there is none left.
     """
-    for one, undone in _standing(store):
-        if not undone and not one.commit.undoes and len(one.parents) == 1:
-            try:
-                return undo(store, _single(store, one), side=side, resolve=resolve)
-            except NothingLeftError:
-                continue
+    for target in back(store):
+        try:
+            return undo(store, target, side=side, resolve=resolve)
+        except NothingLeftError:
+            continue
     raise StoreError("There is no earlier change of memory to undo.")
 
 
@@ -190,49 +93,9 @@ def step_forward(
     Raises:
         StoreError: there is nothing to redo.
     """
-    for one, undone in _standing(store):
-        if undone or _is_redo(one):
-            continue
-        if not one.commit.undoes:
-            break
-        return undo(store, _single(store, one), side=side, resolve=resolve)
+    for target in forward(store):
+        return undo(store, target, side=side, resolve=resolve)
     raise StoreError("There is nothing to redo: the newest change of memory is not an undo.")
-
-
-def _standing(store: Store, paths: tuple[str, ...] = MEMORY) -> Iterator[tuple[Entry, bool]]:
-    """Changes of these paths, newest first, and whether each is undone."""
-    gone: set[str] = set()
-    for one in _along(store, paths):
-        undone = one.is_called(gone)
-        if one.commit.undoes and not undone:
-            gone.add(one.commit.undoes)
-        yield one, undone
-
-
-def _undone_by(store: Store, target: Target) -> str | None:
-    """The undo of just that which still stands, if there is one."""
-    oldest = target.commits[-1].commit.commit
-    paths = tuple({change.path for one in target.commits for change in _files_of(one)})
-    for one, undone in _standing(store, paths):
-        if one.commit.commit == oldest:
-            break
-        if one.commit.undoes == target.id and not undone:
-            return one.commit.commit
-    return None
-
-
-def _is_redo(one: Entry) -> bool:
-    return bool(one.commit.undoes) and one.commit.subject.startswith("redo: ")
-
-
-def _along(store: Store, paths: tuple[str, ...]) -> Iterator[Entry]:
-    """The commits along the first parents of HEAD that changed these paths, newest first."""
-    if store.rev is None:
-        return iter(())
-    return walk.log(store.repo, store.rev, paths, "--first-parent")
-
-
-# ── undoing ───────────────────────────────────────────────────────────────────────────────────
 
 
 def undo(
@@ -310,47 +173,6 @@ def _named(paths: Collection[str]) -> str:
     return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
-def changed_lines(old: bytes | None, new: bytes | None) -> list[str]:
-    """The changed lines of a file."""
-    texts = [_text(data or b"") for data in (old, new)]
-    if None in texts:
-        return [_BINARY]
-    before, after = (_legible(text or "").split("\n") for text in texts)
-    lines = difflib.unified_diff(before, after, n=0, lineterm="")
-    return [line.rstrip("\r") for line in list(lines)[2:] if not line.startswith("@@") and line[1:]]
-
-
-def _text(data: bytes) -> str | None:
-    """The text of a file, in whatever encoding: ``_data`` gives its bytes back. None: binary."""
-    return None if b"\0" in data else data.decode(errors="surrogateescape")
-
-
-def _data(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
-
-
-def _legible(text: str) -> str:
-    """A text as it can be printed: a byte that is not UTF-8 is a sign for itself."""
-    return _data(text).decode(errors="replace")
-
-
-@dataclass
-class _Way:
-    """The versions of one file, oldest first, each with the commit that made it."""
-
-    texts: list[bytes | None]
-    commits: list[Entry | None]
-
-    undos: set[int] = field(default_factory=set)
-    """The numbers of versions that took something back."""
-
-    def add(self, data: bytes | None, by: Entry | None, *, undo: bool = False) -> None:
-        self.texts.append(data)
-        self.commits.append(by)
-        if undo or (by and by.commit.undoes):
-            self.undos.add(len(self.texts) - 1)
-
-
 @dataclass
 class _Undoing:
     """One undo, in memory: nothing is written here."""
@@ -366,16 +188,17 @@ class _Undoing:
     """Whether all that clashes is text that an editor can show."""
     again: dict[str, list[bytes | None]] = field(default_factory=dict)
     """What each step of a turn has made of a file so far."""
-    renames: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """The commit that gave a file its name, and the name that it had before."""
+
+    def __post_init__(self) -> None:
+        self.course = Course(self.store)
 
     def files(self, resolve: Resolve | None) -> dict[str, bytes | None]:
         """The files that change, with what they will hold (None: they go)."""
         for one in self.target.commits:
-            for change in _files_of(one):
+            for change in files_of(one):
                 self._take(one, change, resolve)
         if self.clashes:
-            done = _undone_by(self.store, self.target)
+            done = undone_by(self.store, self.target)
             if done:
                 raise NothingLeftError(
                     f"{one_line(self.target.subject)!r} is undone already, by {done[:7]}: "
@@ -404,7 +227,7 @@ class _Undoing:
         return found
 
     def _take(self, one: Entry, change: TreeChange, resolve: Resolve | None) -> None:
-        path = self._place(change)
+        path = self.course.place(change)
         if path not in self.today:
             self.today[path] = self.result[path] = self.store.now(path)
         before, after = self._read(change.old), self._read(change.new)
@@ -418,19 +241,6 @@ class _Undoing:
         self.result[path] = made
         self.again.setdefault(path, []).append(made)
 
-    def _place(self, change: TreeChange) -> str:
-        """Where the file is today that a change left: later ones may have given it another name."""
-        path, repo = change.path, self.store.repo
-        met = {path}
-        while change.new and self.store.now(path) is None:
-            gone = next((one for one in _along(self.store, (path,)) if _removes(one, path)), None)
-            new = walk.renamed(repo, gone.commit.commit, path) if gone else None
-            if gone is None or new is None or new in met:
-                return change.path
-            self.renames[new] = (gone.commit.commit, path)
-            met.add(path := new)
-        return path
-
     def _merge(
         self,
         one: Entry,
@@ -442,38 +252,42 @@ class _Undoing:
         before, after, today = three
         if before is None and today is None:
             return None
-        texts = [None if data is None else _text(data) for data in three]
-        way = self._way(one, path, before, after)
+        texts = [None if data is None else text_of(data) for data in three]
+        way = self.course.way(one, path, before, after)
+        if way.texts[-1] != self.today[path]:
+            way.add(self.today[path], None)
+        for made in self.again.get(path, ()):
+            way.add(made, self.target.commits[0], undo=True)
         if None in texts:
             return self._whole(path, way, three, resolve)
         names = [by.commit.commit if by else "" for by in way.commits]
         place = names.index(one.commit.commit)
-        versions = [_text(data or b"") or "" for data in way.texts]
+        versions = [text_of(data or b"") or "" for data in way.texts]
         merged = take_back(versions, way.undos, place)
         if not merged.clashes or self.side:
-            return _data(merged.text(self.side or "ours"))
+            return data_of(merged.text(self.side or "ours"))
         sides = [
             Sides(
                 path,
                 c.line,
-                _legible(c.made),
-                _legible(c.ours),
-                _legible(c.theirs),
+                legible(c.made),
+                legible(c.ours),
+                legible(c.theirs),
                 *self._who(way.commits[c.step]),
             )
             for c in merged.clashes
         ]
         marked = _marked(merged, sides)
-        if resolve and _legible(marked) == marked:  # an editor would not give the bytes back
+        if resolve and legible(marked) == marked:  # an editor would not give the bytes back
             return self._asked(path, marked, resolve)
-        self.editable = self.editable and _legible(marked) == marked
+        self.editable = self.editable and legible(marked) == marked
         self.clashes += sides
         return today
 
     def _whole(
         self,
         path: str,
-        way: _Way,
+        way: Way,
         three: tuple[bytes | None, bytes | None, bytes | None],
         resolve: Resolve | None,
     ) -> bytes | None:
@@ -481,9 +295,9 @@ class _Undoing:
         before, after, today = three
         if self.side:
             return today if self.side == "ours" else before
-        made, ours, theirs = (("" if d is None else _text(d)) for d in (after, today, before))
+        made, ours, theirs = (("" if d is None else text_of(d)) for d in (after, today, before))
         who = self._who(way.commits[-1])
-        words = [_BINARY if text is None else _legible(text) for text in (made, ours, theirs)]
+        words = [BINARY if text is None else legible(text) for text in (made, ours, theirs)]
         is_text = None not in (made, ours, theirs) and words == [made, ours, theirs]
         self.editable = self.editable and is_text
         sides = Sides(path, 0, words[0], words[1], words[2], *who, whole=True)
@@ -502,7 +316,7 @@ class _Undoing:
             raise StoreError(
                 f"Nothing was changed: a heading {marks[0].strip()} is still in the text of {path}."
             )
-        return _data(answer)
+        return data_of(answer)
 
     def _read(self, oid: str | None) -> bytes | None:
         return None if oid is None else self.store.repo.read(oid)
@@ -511,63 +325,6 @@ class _Undoing:
         if one is None:
             return self.store.repo.person().name, "", "not committed yet"
         return one.commit.author, one.commit.commit, one.commit.subject
-
-    def _way(self, one: Entry, path: str, before: bytes | None, after: bytes | None) -> _Way:
-        """How a file went from before the change to today.
-
-        It begins earlier where an undo is on it: before what that one took back, so that a line
-        which came back is known for the same.
-        """
-        chain = self._chain(one, path)
-        if chain:
-            way = _Way([self._read(chain[0][1].old)], [None])
-            for step, change in chain:
-                way.add(self._read(change.new), step)
-        else:  # it came in by a merge: there is no single way
-            way = _Way([before, after], [None, one])
-            head = self.store.repo.files("HEAD", [path]).get(path)
-            last = next(_along(self.store, (path,)), None)
-            way.add(self._read(head.oid if head else None), last)
-        if way.texts[-1] != self.today[path]:
-            way.add(self.today[path], None)
-        for made in self.again.get(path, ()):
-            way.add(made, self.target.commits[0], undo=True)
-        return way
-
-    def _names(self, path: str) -> tuple[str, ...]:
-        """The names of a file, newest first."""
-        names = [path]
-        while names[-1] in self.renames and self.renames[names[-1]][1] not in names:
-            names.append(self.renames[names[-1]][1])
-        return tuple(names)
-
-    def _chain(self, one: Entry, path: str) -> list[tuple[Entry, TreeChange]]:
-        """The commits that changed a file since before the change, oldest first; [] if unknown."""
-        found: list[tuple[Entry, TreeChange]] = []
-        wanted = {one.commit.commit}
-        met: set[str] = set()
-        for step in _along(self.store, self._names(path)):
-            changes = {change.path: change for change in step.changes}
-            change = changes.get(path)
-            if change is None:
-                continue
-            commit, before = self.renames.get(path, ("", ""))
-            if commit == step.commit.commit:
-                path, change = before, replace(change, old=changes[before].old)
-            if found and found[-1][1].old != change.new:
-                break
-            if met >= wanted and not step.is_called(wanted):
-                break
-            found.append((step, change))
-            met |= {name for name in wanted if step.is_called({name})}
-            if step.commit.undoes:
-                wanted.add(step.commit.undoes)
-        found.reverse()
-        return found if any(s.commit.commit == one.commit.commit for s, _ in found) else []
-
-
-def _removes(one: Entry, path: str) -> bool:
-    return any(change.path == path and change.new is None for change in one.changes)
 
 
 def _marked(merged: Merged, sides: list[Sides]) -> str:
