@@ -221,6 +221,20 @@ def test_last_twice_gives_it_back(sarah: Agent) -> None:
     assert sarah.undo(commit).lines == ("-Lives in Utrecht.",)  # the line that came back is it
 
 
+def test_last_takes_back_all_files_of_the_change(sarah: Agent) -> None:
+    before = git(sarah, "rev-parse", "HEAD:system.md")
+    (sarah.root / HUMAN).write_text("Tim.\n")
+    (sarah.root / "system.md").write_text("Be short.\n")
+    sarah.adopt()
+    assert sarah.undo().paths == (HUMAN, "system.md")
+    assert git(sarah, "rev-parse", "HEAD:system.md") == before
+
+
+def test_last_is_not_how_the_agent_was_made(sarah: Agent) -> None:
+    with pytest.raises(StoreError, match="made the agent, and cannot be undone"):
+        sarah.undo()
+
+
 def test_a_clash_writes_nothing_and_shows_both_sides(sarah: Agent) -> None:
     utrecht, _ = learn(sarah, "Lives in Utrecht.")
     learn(sarah, "Likes tea.")

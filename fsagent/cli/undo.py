@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 @click.command()
 @directory
 @click.argument("what", required=False, metavar="[COMMIT | TURN]")
-@click.option("--last", is_flag=True, help="The newest change of memory, undos included.")
+@click.option(
+    "--last",
+    is_flag=True,
+    help="The newest change of memory, undos included; merges are passed over.",
+)
 @click.option(
     "--theirs", "side", flag_value="theirs", help="Where they clash: as it was before the change."
 )
@@ -77,6 +81,8 @@ def show(done: Undone) -> None:
     for line in done.lines:
         click.echo(click.style(f"  {line}", fg="green" if line.startswith("+") else "red"))
     note_to_person(f"committed as {done.commit[:7]}")
+    for sentence in done.told:
+        note_to_person(sentence)
 
 
 def undone_json(done: Undone) -> dict[str, object]:
@@ -88,6 +94,7 @@ def undone_json(done: Undone) -> dict[str, object]:
         "undoes": done.undoes,
         "paths": list(done.paths),
         "lines": list(done.lines),
+        "told": list(done.told),
     }
 
 

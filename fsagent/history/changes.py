@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsagent.errors import StoreError
 from fsagent.formats import one_line
@@ -14,22 +14,27 @@ from fsagent.repo import TreeChange, walk
 from fsagent.repo.walk import Entry
 from fsagent.store import Store
 
-MEMORY = ("core", "archival", "files")
+MEMORY = ("core/", "archival/", "files/")
 """What ``--last`` and a walk back look at. Other files of the agent's are undone by name."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be taken back: one commit, or those of a turn, newest first."""
+    """What is to be taken back: one commit, or those of a turn, newest first.
+
+    ``passed`` are merges that were passed over to come to it.
+    """
 
     id: str
     subject: str
     commits: tuple[Entry, ...]
+    passed: tuple[Entry, ...] = ()
 
 
 def newest(store: Store, limit: int = 10) -> list[Entry]:
-    """The newest commits that changed memory, undos included."""
-    return list(itertools.islice(_along(store, MEMORY), limit))
+    """The newest commits that changed memory, undos included and merges left out."""
+    found = (one for one in _of_memory(store) if not _is_merge(one))
+    return list(itertools.islice(found, limit))
 
 
 def find(store: Store, what: str | None = None) -> Target:
@@ -40,10 +45,12 @@ def find(store: Store, what: str | None = None) -> Target:
     """
     repo = store.repo
     if what is None:
-        found = newest(store, 1)
-        if not found:
-            raise StoreError(f"{store.root.name} has no change of memory yet: nothing to undo.")
-        return _single(store, found[0])
+        passed: list[Entry] = []
+        for one in _of_memory(store):
+            if not _is_merge(one):
+                return replace(_single(store, one), passed=tuple(passed))
+            passed.append(one)
+        raise StoreError(f"{store.root.name} has no change of memory yet: nothing to undo.")
     commit = repo.resolve(what)
     if commit:
         if not repo.descends(commit, "HEAD"):
@@ -69,7 +76,7 @@ def find(store: Store, what: str | None = None) -> Target:
 
 def _single(store: Store, one: Entry) -> Target:
     name = one.commit.commit[:7]
-    if len(one.parents) > 1:
+    if _is_merge(one):
         raise StoreError(
             f"{name} is a merge, which brought many changes at once: undo these one by one."
         )
@@ -107,49 +114,61 @@ def files_of(one: Entry) -> list[TreeChange]:
 
 def back(store: Store) -> Iterator[Target]:
     """The changes that stand and are no undos, newest first."""
+    passed: list[Entry] = []
     for one, undone in _standing(store):
-        if not undone and not one.commit.undoes and len(one.parents) == 1:
-            yield _single(store, one)
+        if _is_merge(one):
+            passed.append(one)
+        elif undone:
+            passed.clear()  # the way has come by here before
+        elif one.parents and not one.commit.undoes:
+            yield replace(_single(store, one), passed=tuple(passed))
 
 
 def forward(store: Store) -> Iterator[Target]:
     """The undos that stand, newest first, up to where memory was changed otherwise."""
     for one, undone in _standing(store):
-        if undone or _is_redo(one):
+        if undone or _is_merge(one) or _is_redo(one):
             continue
         if not one.commit.undoes:
             break
         yield _single(store, one)
 
 
+def _standing(store: Store) -> Iterator[tuple[Entry, bool]]:
+    """Changes of memory, newest first, and whether each is undone.
+
+    Two machines may have undone the same: where it was brought back, both undos are undone.
+    """
+    gone: set[str] = set()
+    back: set[str] = set()
+    for one in _of_memory(store):
+        undone = bool(one.names & gone) or one.commit.undoes in back
+        if one.commit.undoes:
+            (back if undone else gone).add(one.commit.undoes)
+        yield one, undone
+
+
+def _of_memory(store: Store) -> Iterator[Entry]:
+    """The commits that changed memory, and all merges, newest first; see ``walk.history``."""
+    for one in walk.history(store.repo, store.rev) if store.rev else ():
+        if _is_merge(one) or any(change.path.startswith(MEMORY) for change in files_of(one)):
+            yield one
+
+
 def undone_by(store: Store, target: Target) -> str | None:
     """The undo of just that which still stands, if there is one."""
-    oldest = target.commits[-1].commit.commit
-    paths = tuple({change.path for one in target.commits for change in files_of(one)})
-    for one, undone in _standing(store, paths):
-        if one.commit.commit == oldest:
-            break
-        if one.commit.undoes == target.id and not undone:
-            return one.commit.commit
-    return None
+    return _undo_of(store, target.id, f"{target.commits[-1].commit.commit}..{store.rev}")
 
 
-def _standing(store: Store, paths: tuple[str, ...] = MEMORY) -> Iterator[tuple[Entry, bool]]:
-    """Changes of these paths, newest first, and whether each is undone."""
-    gone: set[str] = set()
-    for one in _along(store, paths):
-        undone = one.is_called(gone)
-        if one.commit.undoes and not undone:
-            gone.add(one.commit.undoes)
-        yield one, undone
+def _undo_of(store: Store, ident: str, since: str) -> str | None:
+    undos = walk.with_trailer(store.repo, ["Undoes"], ident, since)
+    entries = walk.entries(store.repo, undos)
+    return next((oid for oid in undos if not _undo_of(store, entries[oid].id, since)), None)
+
+
+def _is_merge(one: Entry) -> bool:
+    return len(one.parents) > 1
 
 
 def _is_redo(one: Entry) -> bool:
     return bool(one.commit.undoes) and one.commit.subject.startswith("redo: ")
-
-
-def _along(store: Store, paths: tuple[str, ...]) -> Iterator[Entry]:
-    """The commits along the first parents of HEAD that changed these paths, newest first."""
-    if store.rev is None:
-        return iter(())
-    return walk.log(store.repo, store.rev, paths, "--first-parent")

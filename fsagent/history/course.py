@@ -24,15 +24,32 @@ class Way:
         """Go on to what ``by`` made of it; None: nobody has committed it yet."""
         self.texts.append(data)
         self.commits.append(by)
-        if undo or (by and by.commit.undoes):
+        if undo:
             self.undos.add(len(self.texts) - 1)
 
 
-class Course:
-    """The commits since a change, along which its files are followed."""
+@dataclass(frozen=True)
+class _Step:
+    """What one commit of a course did to a file."""
 
-    def __init__(self, store: Store) -> None:
+    by: Entry
+    change: TreeChange
+    names: set[str]
+    """The ids that it goes by: its own, and for a merge those of all that it brought."""
+    undoes: set[str]
+    """The ids of what it took back."""
+
+
+class Course:
+    """The line of commits since a change, along which its files are followed.
+
+    It goes along first parents, and leaves these at the merges that the change came in by.
+    """
+
+    def __init__(self, store: Store, since: Entry) -> None:
         self.store = store
+        self.rev = store.rev or since.commit.commit
+        self.crossings = walk.crossings(store.repo, since.commit.commit, self.rev)
         self.renames: dict[str, tuple[str, str]] = {}
         """The commit that gave a file its name, and the name that it had before."""
 
@@ -55,42 +72,49 @@ class Course:
         It begins earlier where an undo is on it: before what that one took back, so that a line
         which came back is known for the same.
         """
-        chain = self._chain(one, path)
-        if chain:
-            way = Way([self._read(chain[0][1].old)], [None])
-            for step, change in chain:
-                way.add(self._read(change.new), step)
-            return way
-        # it came in by a merge: there is no single way
-        way = Way([before, after], [None, one])
-        head = self.store.repo.files("HEAD", [path]).get(path)
-        last = next(self._along([path]), None)
-        way.add(self._read(head.oid if head else None), last)
+        steps = self._steps(one, path)
+        if not steps:
+            return Way([before, after], [None, one])
+        way = Way([self._read(steps[0].change.old)], [None])
+        for step in steps:
+            way.add(self._read(step.change.new), step.by, undo=bool(step.undoes))
         return way
 
-    def _chain(self, one: Entry, path: str) -> list[tuple[Entry, TreeChange]]:
-        """The commits that changed a file since before the change, oldest first; [] if unknown."""
-        found: list[tuple[Entry, TreeChange]] = []
+    def _steps(self, one: Entry, path: str) -> list[_Step]:
+        """The steps of a file since before the change, oldest first; [] if unknown."""
+        found: list[_Step] = []
         wanted = {one.commit.commit}
         met: set[str] = set()
-        for step in self._along(self._names(path)):
-            changes = {change.path: change for change in step.changes}
+        for by in self._along(self._names(path)):
+            changes = {change.path: change for change in by.changes}
             change = changes.get(path)
             if change is None:
                 continue
+            step = self._step(by, change)
             commit, before = self.renames.get(path, ("", ""))
-            if commit == step.commit.commit:
-                path, change = before, replace(change, old=changes[before].old)
-            if found and found[-1][1].old != change.new:
+            if commit == by.commit.commit:
+                path = before
+                step = replace(step, change=replace(change, old=changes[before].old))
+            if found and found[-1].change.old != change.new:
                 break
-            if met >= wanted and not step.is_called(wanted):
+            if met >= wanted and not step.names & wanted:
                 break
-            found.append((step, change))
-            met |= {name for name in wanted if step.is_called({name})}
-            if step.commit.undoes:
-                wanted.add(step.commit.undoes)
+            found.append(step)
+            met |= wanted & step.names
+            wanted |= step.undoes
         found.reverse()
-        return found if any(s.commit.commit == one.commit.commit for s, _ in found) else []
+        return found if met >= {one.commit.commit} else []
+
+    def _step(self, by: Entry, change: TreeChange) -> _Step:
+        """What a commit did to a file; a merge did what its other sides had done."""
+        entries = [by]
+        if len(by.parents) > 1:
+            commit = by.commit.commit
+            onward = dict(self.crossings).get(commit, by.parents[0])
+            side = f"{onward}..{commit}"
+            entries += walk.log(self.store.repo, side, [change.path], "--full-history")
+        undoes = {one.commit.undoes for one in entries if one.commit.undoes}
+        return _Step(by, change, {name for one in entries for name in one.names}, undoes)
 
     def _names(self, path: str) -> list[str]:
         """The names of a file, newest first."""
@@ -100,8 +124,7 @@ class Course:
         return names
 
     def _along(self, paths: Iterable[str]) -> Iterator[Entry]:
-        rev = self.store.rev
-        return walk.log(self.store.repo, rev, [*paths], "--first-parent") if rev else iter(())
+        return walk.along(self.store.repo, self.rev, [*paths], self.crossings)
 
     def _read(self, oid: str | None) -> bytes | None:
         return None if oid is None else self.store.repo.read(oid)

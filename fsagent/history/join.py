@@ -17,6 +17,7 @@ from fsagent.repo import sides, walk
 
 if TYPE_CHECKING:
     from fsagent.repo import Blob, Repo
+    from fsagent.repo.walk import Entry
 
 Read = Callable[["Blob | None"], bytes | None]
 
@@ -64,6 +65,43 @@ def join(repo: Repo, ours: Side, theirs: Side, identity: tuple[str, str] | None 
         read = reader(repo, before.taken.values())
         known |= before.made | {path: read(blob) for path, blob in before.taken.items()}
     return _Joining(repo, ours, theirs, base, known, identity).result
+
+
+def decided(repo: Repo, merge: Entry, under: tuple[str, ...]) -> list[str]:
+    """The files below ``under`` that a merge made otherwise than ``join`` does by itself.
+
+    Somebody settled them, or both sides stay in them under headings. A merge of more than two
+    histories has none that are known.
+    """
+    first = {change.path: change.new for change in merge.changes if change.path.startswith(under)}
+    if len(merge.parents) != 2:
+        return []
+    ours, theirs = merge.parents
+    if not first and not any(
+        change.path.startswith(under) for change in repo.changes(theirs, merge.commit.commit)
+    ):
+        return []
+    try:
+        joined = join(repo, Side(ours, "ours"), Side(theirs, "theirs"))
+    except StoreError:  # what git can merge, and join cannot
+        return []
+    return [
+        path
+        for path in sorted(first.keys() | joined.heads.keys())
+        if path.startswith(under)
+        and not _holds(repo, joined, path, first.get(path, _oid(joined.heads.get(path))))
+    ]
+
+
+def _holds(repo: Repo, joined: Joined, path: str, oid: str | None) -> bool:
+    """Whether ``oid`` is what becomes of a file."""
+    if path in joined.made:
+        return (repo.read(oid) if oid else None) == joined.made[path]
+    return path in joined.heads and oid == _oid(joined.taken.get(path))
+
+
+def _oid(blob: Blob | None) -> str | None:
+    return blob.oid if blob else None
 
 
 class _Joining:

@@ -7,16 +7,17 @@ Recall itself is never rewritten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fsagent.change import Adopted
 from fsagent.clock import stamp
 from fsagent.errors import StoreError, UndoConflict
 from fsagent.formats import one_line
-from fsagent.history.changes import Target, back, files_of, forward, undone_by
+from fsagent.history.changes import MEMORY, Target, back, files_of, forward, undone_by
 from fsagent.history.course import Course, Way
 from fsagent.history.edits import BINARY, Side, changed_lines, data_of, legible, text_of
+from fsagent.history.join import decided
 from fsagent.history.merge import Clash, Merged, take_back
 from fsagent.records import Record
 from fsagent.repo import TreeChange
@@ -55,7 +56,8 @@ class Sides:
 class Undone:
     """An undo: its commit and change id, its subject, and what it took.
 
-    ``undoes`` is the id that was taken back, ``lines`` are the changed lines as in a diff.
+    ``undoes`` is the id that was taken back, ``lines`` are the changed lines as in a diff. ``told``
+    are sentences about what was passed over.
     """
 
     commit: str
@@ -65,6 +67,7 @@ class Undone:
     paths: tuple[str, ...]
     lines: tuple[str, ...]
     adopted: tuple[Adopted, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 class NothingLeftError(StoreError):
@@ -94,7 +97,10 @@ def step_forward(
         StoreError: there is nothing to redo.
     """
     for target in forward(store):
-        return undo(store, target, side=side, resolve=resolve)
+        try:
+            return undo(store, target, side=side, resolve=resolve)
+        except NothingLeftError:
+            continue
     raise StoreError("There is nothing to redo: the newest change of memory is not an undo.")
 
 
@@ -125,7 +131,7 @@ def undo(
             if not files:
                 raise NothingLeftError(
                     f"Nothing of {one_line(target.subject)!r} is left to take back: memory does "
-                    "not hold it any more."
+                    f"not hold it any more. {' '.join(_passed(store, target))}".strip()
                 )
             adopted = store.adopt(files)
             change.seen.update({path: work.today[path] for path in files})
@@ -155,7 +161,20 @@ def undo(
         tuple(files),
         tuple(lines),
         (*adopted, *change.adopted),
+        tuple(_passed(store, target)),
     )
+
+
+def _passed(store: Store, target: Target) -> Iterator[str]:
+    """A sentence for each merge that was passed over and changed something by itself."""
+    for merge in target.passed:
+        paths = decided(store.repo, merge, MEMORY)
+        if paths:
+            name = merge.commit.commit[:7]
+            yield (
+                f"Passed over {name} ({one_line(merge.commit.subject, 50)}), a merge in which "
+                f"{_named(paths)} had to be settled: fsagent show {store.root} {name}"
+            )
 
 
 def _subject(of: str) -> str:
@@ -190,7 +209,7 @@ class _Undoing:
     """What each step of a turn has made of a file so far."""
 
     def __post_init__(self) -> None:
-        self.course = Course(self.store)
+        self.course = Course(self.store, self.target.commits[-1])
 
     def files(self, resolve: Resolve | None) -> dict[str, bytes | None]:
         """The files that change, with what they will hold (None: they go)."""

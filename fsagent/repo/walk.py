@@ -9,7 +9,7 @@ import heapq
 import itertools
 import os
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -56,10 +56,10 @@ class Entry:
         """What an undo of it refers to: its change id, or the commit's where a person made it."""
         return self.commit.change or self.commit.commit
 
-    def is_called(self, names: Container[str]) -> bool:
-        """Whether one of ``names`` is its commit, its change, or the turn that it belongs to."""
-        own = (self.commit.commit, self.commit.change, self.commit.turn)
-        return any(name in names for name in own if name)
+    @property
+    def names(self) -> set[str]:
+        """What it goes by: its commit, its change, and the turn that it belongs to."""
+        return {*filter(None, (self.commit.commit, self.commit.change, self.commit.turn))}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def versions(repo: Repo, path: str, rev: str) -> list[Version]:
         if not raw:  # a merge that left the file as its first parent had it
             parents, blob = parents[:1], _AS_BEFORE
         found.append(Version(commit, tuple(parents), blob))
-    found = _in_order(found)
+    order = _in_order([(version.commit, version.parents) for version in found])
+    found = [found[at] for at in order]
     blobs = {version.commit: version.blob for version in found}
     for at, version in reversed(list(enumerate(found))):
         if version.blob == _AS_BEFORE:
@@ -100,22 +101,22 @@ def versions(repo: Repo, path: str, rev: str) -> list[Version]:
     return found
 
 
-def _in_order(versions: list[Version]) -> list[Version]:
-    """Versions with each before its parents. Git lists them by date, and clocks go wrong.
+def _in_order(graph: Sequence[tuple[str, Sequence[str]]]) -> Sequence[int]:
+    """The places of commits, each given with its parents, so that none comes after a parent of its.
 
-    (Its own --topo-order takes seven seconds for a hundred thousand commits, and this a few
-    milliseconds.)
+    Git lists them by date, and clocks go wrong. (Its own --topo-order takes seven seconds for a
+    hundred thousand commits, and this a few milliseconds.)
     """
-    place = {version.commit: at for at, version in enumerate(versions)}
-    parents = [[place[one] for one in version.parents if one in place] for version in versions]
+    place = {commit: at for at, (commit, _) in enumerate(graph)}
+    parents = [[place[one] for one in ours if one in place] for _, ours in graph]
     if all(at < other for at, others in enumerate(parents) for other in others):
-        return versions
+        return range(len(graph))
     children = Counter(other for others in parents for other in others)
-    ready = [at for at in range(len(versions)) if not children[at]]  # a heap: it is sorted
+    ready = [at for at in range(len(graph)) if not children[at]]  # a heap: it is sorted
     found = []
     while ready:
         at = heapq.heappop(ready)
-        found.append(versions[at])
+        found.append(at)
         for other in parents[at]:
             children[other] -= 1
             if not children[other]:
@@ -153,6 +154,73 @@ def log(repo: Repo, rev: str, paths: Sequence[str] = (), *options: str) -> Itera
             *("--end-of-options", rev, "--", *paths),
         )
     )
+
+
+def history(repo: Repo, rev: str) -> Iterator[Entry]:
+    """All commits up to ``rev``, newest first and each before its parents, as they come.
+
+    Git lists them by date, and with ``--date-order`` it reads all there are before the first one.
+    So where histories were merged, commits are held back until it is known that none of their
+    children is still to come: that is where both sides have come to the commit at which they
+    parted.
+    """
+    held: list[Entry] = []
+    met: set[str] = set()
+    to_come: set[str] = set()
+    rooted = False
+    for entry in log(repo, rev):
+        held.append(entry)
+        met.add(entry.commit.commit)
+        to_come = (to_come | {*entry.parents}) - met
+        rooted = rooted or not entry.parents
+        # All others descend to the one that is to come, unless a line has ended in a first commit.
+        if not to_come or (len(to_come) == 1 and not rooted):
+            yield from _sorted(held)
+            held, met = [], set()
+    yield from _sorted(held)
+
+
+def _sorted(found: list[Entry]) -> Iterator[Entry]:
+    return (found[at] for at in _in_order([(one.commit.commit, one.parents) for one in found]))
+
+
+def crossings(repo: Repo, old: str, new: str) -> list[tuple[str, str]]:
+    """Where the way from ``new`` back to its ancestor ``old`` has to leave the first parents.
+
+    These are merges, newest first, each with the parent on which the way goes on.
+    """
+    out = repo._git("rev-list", "--parents", "--ancestry-path", f"{old}..{new}", "--")
+    parents = {ids[0]: ids[1:] for ids in map(str.split, out.decode().splitlines())}
+    found = []
+    while new != old:
+        onward = next(one for one in parents[new] if one in parents or one == old)
+        if onward != parents[new][0]:
+            found.append((new, onward))
+        new = onward
+    return found
+
+
+def along(
+    repo: Repo, rev: str, paths: Sequence[str], crossings: Sequence[tuple[str, str]] = ()
+) -> Iterator[Entry]:
+    """The commits of one line back from ``rev`` that changed one of ``paths``, newest first.
+
+    The line is that of first parents, but for ``crossings``. A merge is compared with the parent
+    that the line goes on with.
+    """
+    for merge, onward in crossings:
+        for entry in log(repo, f"{merge}^1..{rev}", paths, "--first-parent"):
+            if entry.commit.commit != merge:
+                yield entry
+        changes = [
+            change
+            for change in repo.changes(onward, merge)
+            if any(change.path == path or change.path.startswith(f"{path}/") for path in paths)
+        ]
+        if changes:
+            yield replace(entries(repo, [merge])[merge], changes=tuple(changes))
+        rev = onward
+    yield from log(repo, rev, paths, "--first-parent")
 
 
 def entries(repo: Repo, oids: Sequence[str]) -> dict[str, Entry]:
