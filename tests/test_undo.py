@@ -259,6 +259,44 @@ def test_a_clash_writes_nothing_and_shows_both_sides(sarah: Agent) -> None:
     assert value(sarah) == ["Name: Tim", "Likes tea."]
 
 
+def test_a_clash_names_the_edit_and_the_redo_beside_it(sarah: Agent) -> None:
+    utrecht, _ = learn(sarah, "Lives in Utrecht.")
+    sarah.blocks["human"] = "Name: Tim\nLives in Ghent."
+    edit = head(sarah)
+    sarah.undo()
+    redo = sarah.undo().commit
+    sarah.blocks["persona"] = "I am new."
+    with pytest.raises(UndoConflict) as error:
+        sarah.undo(utrecht)
+    (sides,) = error.value.clashes
+    assert (sides.commit, sides.subject, sides.back) == (edit, "edit: core/human.md", redo)
+    assert f"{edit[:7]}, back with {redo[:7]})" in str(error.value)
+    err = run(sarah, "undo", "sarah", utrecht, status=1)[1]
+    assert f"now it is (Tim: edit: core/human.md, {edit[:7]}, back with {redo[:7]})" in err
+    # the same where the line has gone
+    sarah.blocks["human"] = "Name: Tim"
+    gone = head(sarah)
+    sarah.undo()
+    redo = sarah.undo().commit
+    with pytest.raises(UndoConflict) as error:
+        sarah.undo(edit)
+    assert (error.value.clashes[0].commit, error.value.clashes[0].back) == (gone, redo)
+
+
+def test_a_clash_of_a_whole_file_names_the_edit_that_it_holds(sarah: Agent) -> None:
+    note = sarah.notes.add("Ada is a cat.")
+    made = head(sarah)
+    path = sarah.root / note.path
+    for text in ("And old.\n", "And fat.\n"):
+        path.write_bytes(path.read_bytes() + text.encode())
+        sarah.adopt()
+    old = git(sarah, "rev-parse", "HEAD~1").strip()
+    undo = sarah.undo().commit
+    with pytest.raises(UndoConflict) as error:
+        sarah.undo(made)
+    assert (error.value.clashes[0].commit, error.value.clashes[0].back) == (old, undo)
+
+
 def test_one_side_for_the_clash_and_the_rest_as_ever(sarah: Agent) -> None:
     sarah.blocks["human"] = "City: Utrecht\nPet: cat\n"
     sarah.blocks["human"] = "City: Ghent\nPet: dog\n"

@@ -177,7 +177,7 @@ def test_a_line_that_came_back_on_the_other_machine_is_the_same(
     assert value(here) == ["Name: Tim", "One.", "Another one."]
 
 
-@pytest.mark.parametrize("first", [True])
+@pytest.mark.parametrize("first", [True, False])
 def test_a_clash_after_a_merge_names_the_edit(pair: tuple[Agent, Agent], first: bool) -> None:
     one, two = pair
     here, there = pair if first else pair[::-1]
@@ -192,6 +192,26 @@ def test_a_clash_after_a_merge_names_the_edit(pair: tuple[Agent, Agent], first: 
         here.undo(mine)
     assert clash.value.clashes[0].commit == edit
     assert clash.value.clashes[0].line == 7
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_clash_after_a_merge_names_who_deleted_the_line(
+    pair: tuple[Agent, Agent], first: bool
+) -> None:
+    one, two = pair
+    here, there = pair if first else pair[::-1]
+    learn(one, "Likes black tea.")
+    one.blocks["human"] = "Name: Tim\nLikes green tea."
+    edit = head(one)
+    one.sync()
+    two.sync()
+    there.blocks["human"] = "Name: Tim"
+    gone = head(there)
+    learn(here, "Here.", "persona")
+    together(one, two)
+    with pytest.raises(UndoConflict) as clash:
+        here.undo(edit)
+    assert clash.value.clashes[0].commit == gone
 
 
 def test_a_merge_that_was_settled_is_said_to_be_passed_over(pair: tuple[Agent, Agent]) -> None:

@@ -144,10 +144,12 @@ def _shown(undoing: Callable[[], Undone], *, json_: bool = False) -> Undone:
 def _show_sides(sides: Sides) -> None:
     where = f"{sides.path}:{sides.line}" if sides.line else sides.path
     click.echo(click.style(where, fg="magenta"), err=True)
-    by = f" ({sides.who}: {sides.subject}{f', {sides.commit[:7]}' if sides.commit else ''})"
+    by = f"{sides.who}: {sides.subject}"
+    by += f", {sides.commit[:7]}" if sides.commit else ""
+    by += f", back with {sides.back[:7]}" if sides.back else ""
     for title, text in (
         ("the change made", sides.made),
-        (f"now it is{by}", sides.ours),
+        (f"now it is ({by})", sides.ours),
         ("before it was", sides.theirs),
     ):
         click.echo(click.style(f"  {title}", dim=True), err=True)

@@ -80,6 +80,14 @@ class Course:
             way.add(self._read(step.change.new), step.by, undo=bool(step.undoes))
         return way
 
+    def brought(self, merge: Entry, path: str) -> Iterator[Entry]:
+        """What a merge brought of a file from its other sides, newest first. Of others, nothing."""
+        if len(merge.parents) > 1:
+            commit = merge.commit.commit
+            onward = dict(self.crossings).get(commit, merge.parents[0])
+            found = walk.log(self.store.repo, f"{onward}..{commit}", [path], "--full-history")
+            yield from (one for one in found if one.commit.commit != commit)
+
     def _steps(self, one: Entry, path: str) -> list[_Step]:
         """The steps of a file since before the change, oldest first; [] if unknown."""
         found: list[_Step] = []
@@ -107,12 +115,7 @@ class Course:
 
     def _step(self, by: Entry, change: TreeChange) -> _Step:
         """What a commit did to a file; a merge did what its other sides had done."""
-        entries = [by]
-        if len(by.parents) > 1:
-            commit = by.commit.commit
-            onward = dict(self.crossings).get(commit, by.parents[0])
-            side = f"{onward}..{commit}"
-            entries += walk.log(self.store.repo, side, [change.path], "--full-history")
+        entries = [by, *self.brought(by, change.path)]
         undoes = {one.commit.undoes for one in entries if one.commit.undoes}
         return _Step(by, change, {name for one in entries for name in one.names}, undoes)
 

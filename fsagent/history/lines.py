@@ -10,12 +10,11 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fsagent.history.name import named
+from fsagent.history.name import undone
 from fsagent.layout import is_agents
-from fsagent.records import Commit
 from fsagent.repo import Repo, walk
 from fsagent.repo.walk import Entry, Version
 
@@ -174,7 +173,7 @@ class _Tracer:
     def _sources(self, path: str, entry: Entry) -> list[tuple[_Source, list[str], Counter[str]]]:
         """Where the lines that a commit put into a file may come from: there, these have gone."""
         changes = [(entry, change) for change in entry.changes if change.path != path]
-        for one in self._undone(entry.commit):
+        for one in walk.entries(self.repo, undone(self.repo, entry.commit)).values():
             changes = [(one, change) for change in one.changes if change.path == path] + changes
         found = []
         for by, change in changes:
@@ -187,17 +186,6 @@ class _Tracer:
                 gone = Counter({t: n for t, n in gone.items() if any(map(str.isalnum, t))})
             found.append(((f"{by.commit.commit}^", change.path, here), old, gone))
         return found
-
-    def _undone(self, commit: Commit) -> Iterable[Entry]:
-        """What a commit took back, if it is an undo; oldest first."""
-        if not commit.undoes:
-            return ()
-        if len(commit.undoes) == len(commit.commit):  # a person's commit
-            found = self.repo.resolve(commit.undoes)
-            undone = [found] if found else []
-        else:
-            undone = named(self.repo, commit.undoes, commit.commit)
-        return walk.entries(self.repo, undone).values()
 
     def _in_blocks(
         self, path: str, born: list[_Born], going: dict[_Source, _Places]

@@ -38,8 +38,9 @@ _WANDERED = 0.6
 class Clash:
     """A place where the text of today differs from what the change made in the very same words.
 
-    ``line`` is where it stands today, 1-based; ``step`` the number of the version that brought it.
-    ``ours`` and ``theirs`` are what either side makes of it, as whole lines.
+    ``line`` is where it stands today, 1-based; ``step`` the number of the version that touched it
+    last, and ``touched`` the line in which it did (0: that one is gone). ``ours`` and ``theirs``
+    are what either side makes of it, as whole lines.
     """
 
     made: str
@@ -47,6 +48,7 @@ class Clash:
     theirs: str
     line: int
     step: int
+    touched: int = 0
 
 
 @dataclass(frozen=True)
@@ -262,10 +264,11 @@ class _Taking:
             first = self.weave.insert_after(first)
             order = self.weave.order()
         number = self.numbers.get(id(ours[0]), 0) if ours else self._line_at(order[id(first)])
-        step = max(line.step for line in (ours or [at]))
+        last = max(ours or [at], key=lambda line: line.step)
+        touched = self.numbers.get(id(last), 0)
         self.hidden |= {id(line) for line in ours}
         shown = text or "".join(line.text for line in ours)
-        self.clashes[id(first)] = Clash(made, shown, theirs, number, step)
+        self.clashes[id(first)] = Clash(made, shown, theirs, number, last.step, touched)
 
     def _line_at(self, place: int) -> int:
         """The number that a line in that place of the weave would have today."""

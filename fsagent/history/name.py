@@ -11,6 +11,7 @@ from fsagent.formats import one_line
 from fsagent.repo import walk
 
 if TYPE_CHECKING:
+    from fsagent.records import Commit
     from fsagent.repo import Repo
     from fsagent.store import Store
 
@@ -64,6 +65,16 @@ def named(repo: Repo, ident: str, rev: str) -> list[str]:
     keys, near = ("Change", "Turn"), born(ident)
     found = walk.with_trailer(repo, keys, ident, rev, near) if near else []
     return (found or walk.with_trailer(repo, keys, ident, rev))[::-1]
+
+
+def undone(repo: Repo, commit: Commit) -> list[str]:
+    """The commits that an undo took back, oldest first; none if it is no undo."""
+    if not commit.undoes:
+        return []
+    if len(commit.undoes) == len(commit.commit):  # a person's commit
+        found = repo.resolve(commit.undoes)
+        return [found] if found else []
+    return named(repo, commit.undoes, commit.commit)
 
 
 def pair_of(store: Store, revisions: str) -> list[str]:

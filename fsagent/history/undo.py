@@ -8,19 +8,21 @@ Recall itself is never rewritten.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fsagent.change import Adopted
 from fsagent.clock import stamp
 from fsagent.errors import StoreError, UndoConflict
 from fsagent.formats import one_line
 from fsagent.history.changes import MEMORY, Target, back, files_of, forward, undone_by
-from fsagent.history.course import Course, Way
+from fsagent.history.course import Course
 from fsagent.history.edits import BINARY, Side, changed_lines, data_of, legible, text_of
 from fsagent.history.join import decided
+from fsagent.history.lines import NOBODY, trace
 from fsagent.history.merge import Clash, Merged, take_back
-from fsagent.records import Record
-from fsagent.repo import TreeChange
+from fsagent.history.name import undone
+from fsagent.records import Commit, Record
+from fsagent.repo import TreeChange, walk
 from fsagent.repo.walk import Entry
 from fsagent.secret import masked
 from fsagent.store import Store
@@ -38,7 +40,8 @@ class Sides:
 
     ``made`` is what the change made of the words, ``ours`` what they are today, by ``who`` in the
     commit ``commit`` with ``subject`` ("" where no commit holds it yet), and ``theirs`` what they
-    were before. A whole file that is not there is "".
+    were before. ``back`` is the undo or redo that brought these words back since, "" if none did. A
+    whole file that is not there is "".
     """
 
     path: str
@@ -49,6 +52,7 @@ class Sides:
     who: str = ""
     commit: str = ""
     subject: str = ""
+    back: str = ""
     whole: bool = False
 
 
@@ -277,10 +281,11 @@ class _Undoing:
             way.add(self.today[path], None)
         for made in self.again.get(path, ()):
             way.add(made, self.target.commits[0], undo=True)
-        if None in texts:
-            return self._whole(path, way, three, resolve)
         names = [by.commit.commit if by else "" for by in way.commits]
         place = names.index(one.commit.commit)
+        if None in texts:
+            first = way.texts.index(way.texts[-1], place)  # it may have come back since
+            return self._whole(path, way.commits[first], way.commits[-1], three, resolve)
         versions = [text_of(data or b"") or "" for data in way.texts]
         merged = take_back(versions, way.undos, place)
         if not merged.clashes or self.side:
@@ -292,7 +297,7 @@ class _Undoing:
                 legible(c.made),
                 legible(c.ours),
                 legible(c.theirs),
-                *self._who(way.commits[c.step]),
+                *self._who(path, way.commits[c.step], c.touched),
             )
             for c in merged.clashes
         ]
@@ -306,20 +311,25 @@ class _Undoing:
     def _whole(
         self,
         path: str,
-        way: Way,
+        first: Entry | None,
+        last: Entry | None,
         three: tuple[bytes | None, bytes | None, bytes | None],
         resolve: Resolve | None,
     ) -> bytes | None:
-        """A file of which one side has the whole or nothing, or that is no text."""
+        """A file of which one side has the whole or nothing, or that is no text.
+
+        ``first`` made it what it is today, and ``last`` did so last.
+        """
         before, after, today = three
         if self.side:
             return today if self.side == "ours" else before
         made, ours, theirs = (("" if d is None else text_of(d)) for d in (after, today, before))
-        who = self._who(way.commits[-1])
         words = [BINARY if text is None else legible(text) for text in (made, ours, theirs)]
         is_text = None not in (made, ours, theirs) and words == [made, ours, theirs]
         self.editable = self.editable and is_text
-        sides = Sides(path, 0, words[0], words[1], words[2], *who, whole=True)
+        sides = Sides(path, 0, words[0], words[1], words[2], *self._who(path, first), whole=True)
+        if last and last is not first:
+            sides = replace(sides, back=last.commit.commit)
         if resolve and is_text:
             clash = Clash(made or "", ours or "", theirs or "", 1, 0)
             return self._asked(path, _marked(Merged((clash,)), [sides]), resolve) or None
@@ -340,10 +350,36 @@ class _Undoing:
     def _read(self, oid: str | None) -> bytes | None:
         return None if oid is None else self.store.repo.read(oid)
 
-    def _who(self, one: Entry | None) -> tuple[str, str, str]:
+    def _who(self, path: str, one: Entry | None, line: int = 0) -> tuple[str, str, str, str]:
+        """Whose words stand there, which ``one`` touched last: see ``Sides``."""
         if one is None:
-            return self.store.repo.person().name, "", "not committed yet"
-        return one.commit.author, one.commit.commit, one.commit.subject
+            return self.store.repo.person().name, "", "not committed yet", ""
+        commit, back = self._written(path, one, line)
+        return commit.author, commit.commit, commit.subject, back
+
+    def _written(self, path: str, one: Entry, line: int) -> tuple[Commit, str]:
+        """The commit that wrote the words of a line, and the undo that brought them back since.
+
+        An undo, a redo and a merge only bring the words of another one.
+        """
+        repo = self.store.repo
+        if line and (one.commit.undoes or len(one.parents) > 1):
+            steps = trace(repo, path, self.course.rev, self.result[path] or b"", [line - 1])
+            for step in steps[line - 1][:1]:
+                if step.commit not in (NOBODY, one.commit.commit):
+                    commit = walk.commits(repo, [step.commit])[step.commit]
+                    return commit, step.undos[0] if step.undos else ""
+        side = self.course.brought(one, path)
+        commit = next((by for by in side if len(by.parents) == 1), one).commit
+        last = commit.commit
+        while again := self._undone(self._undone(commit)):  # a redo does what was first done
+            commit = again
+        return commit, last if commit.commit != last else ""
+
+    def _undone(self, commit: Commit | None) -> Commit | None:
+        """What an undo took back, of a turn the last commit; None if it is no undo."""
+        found = undone(self.store.repo, commit)[-1:] if commit else []
+        return walk.commits(self.store.repo, found)[found[0]] if found else None
 
 
 def _marked(merged: Merged, sides: list[Sides]) -> str:
@@ -370,6 +406,7 @@ def _explained(target: Target, clashes: list[Sides], editable: bool) -> str:
     where = f"{first.path}{f', line {first.line}' if first.line else ''}{more}"
     by = f"{first.who}: {one_line(first.subject, 50)}"
     by += f", {first.commit[:7]}" if first.commit else ""
+    by += f", back with {first.back[:7]}" if first.back else ""
     return (
         f"{one_line(target.subject)!r} cannot be taken back as it is, since a later change "
         f"edited the same words ({where}; {by}). Nothing was changed: keep the later words with "
