@@ -20,7 +20,7 @@ from fsagent.environment import Environment
 from fsagent.errors import StoreError, UndoConflict
 from fsagent.history.edits import merge_words
 from fsagent.history.merge import take_back
-from fsagent.history.undo import NothingLeftError, step_back, step_forward
+from fsagent.history.undo import KeptError, NothingLeftError, step_back, step_forward
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -253,7 +253,7 @@ def test_a_clash_writes_nothing_and_shows_both_sides(sarah: Agent) -> None:
     text = str(error.value)
     assert f"core/human.md, line 7; Tim: edit: core/human.md, {before[:7]}" in text
     assert all(way in text for way in ("--ours", "--theirs", "--edit"))
-    with pytest.raises(NothingLeftError):  # all of it is in the clash
+    with pytest.raises(KeptError, match="stays as it is"):  # all of it is in the clash
         sarah.undo(utrecht, side="ours")
     sarah.undo(utrecht, side="theirs")
     assert value(sarah) == ["Name: Tim", "Likes tea."]
@@ -643,6 +643,36 @@ def test_in_a_conversation(sarah: Agent, monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     assert "Error: There is nothing to redo" in err
     assert value(sarah)[1:] == ["One.", "Two."]
+
+
+def test_a_clash_in_a_conversation_is_decided_and_no_other_change_taken(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = learn(sarah, "One.")
+    learn(sarah, "Likes tea.")
+    (sarah.root / HUMAN).write_text("Name: Tim\nOne.\nLikes tea and milk.\n")
+    path = sarah.root.parent / "script.json"
+    path.write_text("[]")
+    monkeypatch.setenv("FSAGENT_MODEL", f"scripted:{path}")
+    said = f"/undo --ours\n/undo {one[:7]}\n"
+    out, err = run(sarah, "chat", "sarah", "-i", stdin=said, status=1)
+    assert "all that is left of 'human: + Likes tea.' was edited since, and that stays" in err
+    assert f"To go on with the change before it: /undo {one[:7]}\n" in err
+    assert [line for line in out.splitlines() if "undone" in line] == ["undone: human: + One."]
+    assert subjects(sarah)[:2] == ["undo: human: + One.", "hand edit: core/human.md"]
+
+
+def test_the_past_is_refused_with_the_way_on(sarah: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn(sarah, "One.")
+    sarah.blocks["human"] = "Two."
+    path = sarah.root.parent / "script.json"
+    path.write_text("[]")
+    monkeypatch.setenv("FSAGENT_MODEL", f"scripted:{path}")
+    for line in ("/undo\n", "/redo\n"):
+        _, err = run(sarah, "chat", "sarah", "-i", "--at", "HEAD~1", stdin=line, status=1)
+        name = git(sarah, "rev-parse", "--short=7", "HEAD~1").strip()
+        way = f"To go on from there: fsagent chat {sarah.root} --at {name} --fork NEW\n"
+        assert err.endswith(way) == (line == "/undo\n")
 
 
 # ── random histories ──────────────────────────────────────────────────────────────────────────

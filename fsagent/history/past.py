@@ -97,10 +97,14 @@ class Past(Store):
 
     def _commit(self, change: Change, author: Person) -> None:
         if change.writes:
-            commit = walk.commits(self.repo, [self._commit_id])[self._commit_id]
-            when = moment(commit.ts)
-            date = f" of {when.astimezone(self.config.zone):%Y-%m-%d %H:%M}" if when else ""
-            raise StoreError(
-                f"This is {self.config.name} as it was at {self._commit_id[:7]}{date}, which is "
-                "read and not changed: a fork from there can be written to."
-            )
+            raise self.refusal()
+
+    def refusal(self) -> StoreError:
+        """Why nothing is written here, and what can be done instead."""
+        commit = walk.commits(self.repo, [self._commit_id])[self._commit_id]
+        name, when = self._commit_id[:7], moment(commit.ts)
+        date = f" of {when.astimezone(self.config.zone):%Y-%m-%d %H:%M}" if when else ""
+        return StoreError(
+            f"This is {self.config.name} as it was at {name}{date}, which is read and not changed. "
+            f"To go on from there: fsagent chat {self.root} --at {name} --fork NEW"
+        )

@@ -21,6 +21,7 @@ from fsagent.history.join import decided
 from fsagent.history.lines import NOBODY, trace
 from fsagent.history.merge import Clash, Merged, take_back
 from fsagent.history.name import undone
+from fsagent.history.past import Past
 from fsagent.records import Commit, Record
 from fsagent.repo import TreeChange, walk
 from fsagent.repo.walk import Entry
@@ -78,17 +79,28 @@ class NothingLeftError(StoreError):
     """What was to be taken back is not there any more."""
 
 
+class KeptError(StoreError):
+    """All that is left of it was edited since, and the person decided to keep that."""
+
+
 def step_back(store: Store, *, side: Side | None = None, resolve: Resolve | None = None) -> Undone:
     """Undo the newest change that is no undo and is not undone: each time further back.
 
     Raises:
         UndoConflict, StoreError: as ``undo``, or since there is none left.
     """
-    for target in back(store):
+    targets = back(store)
+    for target in targets:
         try:
             return undo(store, target, side=side, resolve=resolve)
         except NothingLeftError:
             continue
+        except KeptError as error:
+            before = next(targets, None)
+            if before is None:
+                raise
+            name = before.commits[0].commit.commit[:7]
+            raise KeptError(f"{error} To go on with the change before it: /undo {name}") from None
     raise StoreError("There is no earlier change of memory to undo.")
 
 
@@ -122,8 +134,11 @@ def undo(
 
     Raises:
         UndoConflict: there is such a place, and neither is given; nothing was written.
+        KeptError: what was decided leaves everything as it is.
         StoreError: nothing of it is left to take back, or it cannot be written.
     """
+    if isinstance(store, Past):
+        raise store.refusal()
     subject = _subject(target.subject)
     person = store.repo.person()
     with store.turn():
@@ -132,6 +147,11 @@ def undo(
             change.begin()
             work = _Undoing(store, target, side)
             files = work.files(resolve)
+            if not files and work.decided:
+                raise KeptError(
+                    f"Nothing was changed: all that is left of {one_line(target.subject)!r} was "
+                    "edited since, and that stays as it is."
+                )
             if not files:
                 raise NothingLeftError(
                     f"Nothing of {one_line(target.subject)!r} is left to take back: memory does "
@@ -209,6 +229,8 @@ class _Undoing:
     clashes: list[Sides] = field(default_factory=list)
     editable: bool = True
     """Whether all that clashes is text that an editor can show."""
+    decided: bool = False
+    """Whether there was a clash: one that nobody decides is raised."""
     again: dict[str, list[bytes | None]] = field(default_factory=dict)
     """What each step of a turn has made of a file so far."""
 
@@ -288,6 +310,7 @@ class _Undoing:
             return self._whole(path, way.commits[first], way.commits[-1], three, resolve)
         versions = [text_of(data or b"") or "" for data in way.texts]
         merged = take_back(versions, way.undos, place)
+        self.decided = self.decided or bool(merged.clashes)
         if not merged.clashes or self.side:
             return data_of(merged.text(self.side or "ours"))
         sides = [
@@ -321,6 +344,7 @@ class _Undoing:
         ``first`` made it what it is today, and ``last`` did so last.
         """
         before, after, today = three
+        self.decided = True
         if self.side:
             return today if self.side == "ours" else before
         made, ours, theirs = (("" if d is None else text_of(d)) for d in (after, today, before))
