@@ -145,7 +145,9 @@ def test_agent_yaml_keeps_what_was_written_and_stays_one() -> None:
     # Each would do alone, and both together not: ours counts, and that is said.
     outcome = merged("agent.yaml", base, base + "extra: 1\n", "- a list\n")
     assert outcome.data == (base + "extra: 1\n").encode()
-    assert outcome.clashes == ("the two cannot be made one: it stays as laptop has it",)
+    assert outcome.clashes == (
+        "the two cannot be made one: it stays as laptop has it, and not as desktop",
+    )
 
 
 def test_a_file_that_is_no_text_stays_in_both_versions() -> None:
@@ -194,6 +196,26 @@ def test_a_record_that_one_side_deleted_stays_deleted_and_an_edit_stays_made() -
     assert text(base, None, base + line(9) + "\n", RECALL) == segment(line(9))
     assert merged(RECALL, base, None, base).data is None
     assert merged(RECALL, base, segment(line(1)), segment(line(2), line(3))).data is None
+
+
+def test_of_a_record_that_both_sides_edited_one_counts_and_the_other_is_told() -> None:
+    base = segment(line(1), line(2), line(3))
+    ours = Version(segment(line(1, content="mine"), line(2)).encode(), "laptop", "", "a" * 40)
+    theirs = segment(line(1, content="yours"), line(2, content="secret"), line(3, content="x y"))
+    other = Version(theirs.encode(), "desktop", "", "b" * 40)
+    outcome = merge_file(RECALL, base.encode(), ours, other)
+    assert outcome == merge_file(RECALL, base.encode(), other, ours)
+    assert outcome.data == segment(line(1, content="yours"), line(2, content="secret")).encode()
+    # What was deleted is named and not quoted: it would be in recall again.
+    assert outcome.clashes == (
+        "record r001: laptop (aaaaaaa) has 'mine', desktop (bbbbbbb) has 'yours'; "
+        "that of desktop counts",
+        "record r003: laptop deleted it, desktop (bbbbbbb) changed it; it stays deleted",
+    )
+    # The same edit, an edit that only one made, and a line that both deleted are no question.
+    assert text(base, theirs, theirs, RECALL) == theirs
+    assert text(base, theirs, base, RECALL) == theirs
+    assert text(base, segment(line(1)), segment(line(1)), RECALL) == segment(line(1))
 
 
 def test_what_is_no_record_stays_and_so_does_an_order_that_somebody_made() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -271,6 +272,32 @@ def test_a_record_that_was_deleted_on_one_machine_does_not_come_back(machines: M
     in_step(laptop, desktop)
     assert "My secret is 1234." not in said(laptop)
     assert said(laptop).count("later") == 1
+
+
+def test_of_a_record_that_both_edited_the_other_text_is_told_and_in_the_history(
+    machines: Machines,
+) -> None:
+    laptop, desktop = machines()
+    laptop.chat("I was born in Gent.")
+    laptop.sync()
+    desktop.sync()
+    path = laptop.store.segments()[0]
+    texts = ("I was born in Ghent.", "I was born in Gand.")
+    for agent, text in zip((laptop, desktop), texts, strict=True):
+        file = agent.root / path
+        file.write_text(file.read_text().replace("I was born in Gent.", text))
+    laptop.sync()
+    done = desktop.sync()
+    laptop.sync()
+    in_step(laptop, desktop)
+    (sentence,) = done.clashes
+    assert sentence in said(laptop)[-1]
+    named = dict(re.findall(r"\((\w{7})\) has '([^']+)'", sentence))
+    assert sorted(named.values()) == sorted(texts)
+    for commit, text in named.items():
+        assert text in git(laptop, "show", f"{commit}:{path}")
+    assert sentence.endswith("that of origin counts")
+    assert "I was born in Ghent." in said(desktop)
 
 
 def test_files_of_a_persons_own_come_along_and_their_edits_are_not_overwritten(

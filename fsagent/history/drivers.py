@@ -7,9 +7,10 @@
     other files         by lines where that leaves no question; else both versions, side by side
 
 Nothing is ever lost for want of a decision: where both sides changed the very same words, both
-stay, under headings that name the sides, and ``Outcome.clashes`` says so. Which side is called
-ours makes no difference to what comes out: the two are put in an order of their own first, so that
-two machines that merge the same two versions get the same bytes.
+stay, under headings that name the sides, and ``Outcome.clashes`` says so. Of a value or a record,
+which can be there but once, one version counts, and what is said names the commits that keep both.
+Which side is called ours makes no difference to what comes out: the two are put in an order of
+their own first, so that two machines that merge the same two versions get the same bytes.
 """
 
 from __future__ import annotations
@@ -34,16 +35,25 @@ HEADING, END = "## In conflict: from ", "## End of conflict"
 
 @dataclass(frozen=True)
 class Version:
-    """A file as one side has it (None: not at all), what that side is called, and of which day."""
+    """A file as one side has it (None: not at all), and what that side is called.
+
+    ``day`` is when it was made so, and ``commit`` where the history keeps it, if they are known.
+    """
 
     data: bytes | None
     name: str
     day: str = ""
+    commit: str = ""
 
     @property
     def heading(self) -> str:
         """What stands above the words of this side."""
         return HEADING + one_line(", ".join(filter(None, (self.name, self.day))), 100) + "\n"
+
+    @property
+    def kept(self) -> str:
+        """The side, and the commit in which this version stays even if the other one counts."""
+        return f"{self.name} ({self.commit[:7]})" if self.commit else self.name
 
 
 Sides = tuple[Version, Version]
@@ -70,7 +80,8 @@ def merge_file(path: str, base: bytes | None, ours: Version, theirs: Version) ->
         return Outcome(theirs.data)
     one, two = sorted((ours, theirs), key=lambda side: (side.data or b"", side.name))
     if is_recall(path):
-        return Outcome(merge_records(base or b"", one.data or b"", two.data or b"") or None)
+        data = merge_records(base or b"", one.data or b"", two.data or b"")
+        return Outcome(data or None, tuple(_settled_records(base or b"", one, two)))
     if one.data is None or two.data is None:
         kept, gone = (one, two) if two.data is None else (two, one)
         said = f"{gone.name} deleted it, {kept.name} changed it: it stays, as {kept.name} has it"
@@ -171,7 +182,7 @@ def _merge_heads(base: Page, one: Page, two: Page, sides: Sides) -> tuple[str, l
         return one.head, []
     if one.head == base.head:
         return two.head, []
-    names = sides[0].name, sides[1].name
+    names = sides[0].kept, sides[1].kept
     inside = [match[2] if (match := _FENCES.match(page.head)) else "" for page in (base, one, two)]
     text, said = merge_keys(inside[0], inside[1], inside[2], names)
     fences = _FENCES.match(one.head) or _FENCES.match(two.head)
@@ -181,11 +192,13 @@ def _merge_heads(base: Page, one: Page, two: Page, sides: Sides) -> tuple[str, l
 def _config(base: str, one: str, two: str, sides: Sides, ours: Version) -> Outcome:
     """agent.yaml; where what comes out is none, ours stays."""
     try:
-        text, said = merge_keys(base, one, two, (sides[0].name, sides[1].name))
+        text, said = merge_keys(base, one, two, (sides[0].kept, sides[1].kept))
         parse_config(text.encode())
         return Outcome(text.encode(), tuple(said))
     except (FsagentError, ValueError):
-        return Outcome(ours.data, (f"the two cannot be made one: it stays as {ours.name} has it",))
+        stays = f"the two cannot be made one: it stays as {ours.kept} has it"
+        lost = next(side.kept for side in sides if side is not ours)
+        return Outcome(ours.data, (f"{stays}, and not as {lost}",))
 
 
 # ── recall ────────────────────────────────────────────────────────────────────────────────────
@@ -193,24 +206,56 @@ def _config(base: str, one: str, two: str, sides: Sides, ours: Version) -> Outco
 _Key = tuple[str, int]
 """A record: its id (the line itself where it holds none), and which of several lines with it."""
 
+_Records = Mapping[_Key, bytes]
+
 
 def merge_records(base: bytes, one: bytes, two: bytes) -> bytes:
     """The records of both sides in the order of time, each once; what either deleted is gone.
 
     Each side's own order stays: only where one has records between two that both have, and so has
-    the other, is it asked which are older. Of a record that both edited, which nobody does, one
-    edit counts.
+    the other, is it asked which are older. Of a record that both edited, one edit counts.
     """
     old, first, second = (dict(_lines(data)) for data in (base, one, two))
     lines: dict[_Key, bytes] = {}
     for key in dict.fromkeys((*first, *second)):
         if key in old and not (key in first and key in second):
             continue
-        versions = {found[key] for found in (first, second) if key in found}
-        changed = versions - {old.get(key, b"")} or versions
-        lines[key] = max(changed)
+        lines[key] = max(_edits(key, old, first, second))
     runs = [[key for key in found if key in lines] for found in (first, second)]
     return b"".join(lines[key] + b"\n" for key in _in_order(runs[0], runs[1], lines))
+
+
+def _edits(key: _Key, old: _Records, first: _Records, second: _Records) -> set[bytes]:
+    """The versions of a record that count: those that a side has made, if any has."""
+    versions = {found[key] for found in (first, second) if key in found}
+    return versions - {old.get(key, b"")} or versions
+
+
+def _settled_records(base: bytes, one: Version, two: Version) -> Iterator[str]:
+    """A sentence for each record of which one version counts and another one does not.
+
+    What a side deleted is not quoted: what is said here gets into recall again.
+    """
+    old, first, second = (dict(_lines(data or b"")) for data in (base, one.data, two.data))
+    for key in dict.fromkeys((*first, *second)):
+        versions = _edits(key, old, first, second)
+        if key in first and key in second:
+            if len(versions) == 1:
+                continue
+            has = f"{one.kept} has {_shown(first[key])}, {two.kept} has {_shown(second[key])}"
+            kept = one if max(versions) == first[key] else two
+            yield f"record {one_line(key[0], 60)}: {has}; that of {kept.name} counts"
+        elif key in old and old[key] not in versions:
+            kept, gone = (one, two) if key in first else (two, one)
+            yield (
+                f"record {one_line(key[0], 60)}: {gone.name} deleted it, {kept.kept} changed it; "
+                "it stays deleted"
+            )
+
+
+def _shown(line: bytes) -> str:
+    """What a record says; the whole of its line where it says nothing."""
+    return repr(one_line(_of(line, "content") or line.decode(errors="replace"), 200))
 
 
 def _lines(data: bytes) -> Iterator[tuple[_Key, bytes]]:

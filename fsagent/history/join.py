@@ -153,17 +153,25 @@ class _Joining:
                 base, two = (data and renamed(data, *self.identity) for data in (base, two))
             except FsagentError:
                 two = base = None  # nothing can be taken from it
-        ours = Version(one, self.ours.name, self._day(self.ours, path))
-        theirs = Version(two, self.theirs.name, self._day(self.theirs, path))
-        outcome = merge_file(path, base, ours, theirs)
+        outcome = merge_file(path, base, *self._versions(one, two))
+        if outcome.clashes:  # only then it matters who did it
+            outcome = merge_file(path, base, *self._versions(one, two, path))
         self.result.clashes += [f"{path}: {said}" for said in outcome.clashes]
         self._make(path, outcome.data, one)
         if outcome.beside:
             beside, data = outcome.beside
             self._make(self._free(beside), data, None)
 
-    def _day(self, side: Side, path: str) -> str:
-        return sides.date(self.repo, side.commit, path) if path.endswith(".md") else ""
+    def _versions(
+        self, one: bytes | None, two: bytes | None, path: str = ""
+    ) -> tuple[Version, Version]:
+        """The file as either side has it; with ``path`` also of which day and commit."""
+        found = []
+        for data, side in ((one, self.ours), (two, self.theirs)):
+            last = sides.last(self.repo, side.commit, path) if path else None
+            known = (last.day, last.commit) if last else ()
+            found.append(Version(data, side.name, *known))
+        return found[0], found[1]
 
     def _make(self, path: str, data: bytes | None, now: bytes | None) -> None:
         if data == now:

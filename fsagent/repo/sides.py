@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fsagent.repo.puts import Blob
@@ -50,15 +51,22 @@ def count(repo: Repo, since: str | None, until: str) -> int:
     return int(repo._git("rev-list", "--count", "--end-of-options", until, *past, "--"))
 
 
-def date(repo: Repo, commit: str, path: str | None = None) -> str:
-    """The day of the last commit up to ``commit`` that touched ``path``, as 2026-11-21."""
-    only = [path] if path else []
-    form = "--format=%cd"
-    return (
-        repo._git("log", "-n1", form, "--date=short", "--end-of-options", commit, "--", *only)
-        .decode()
-        .strip()
+@dataclass(frozen=True)
+class Last:
+    """The last commit that touched a file: its id, its day (as 2026-11-21), and its author."""
+
+    commit: str
+    day: str
+    author: str
+
+
+def last(repo: Repo, commit: str, path: str) -> Last:
+    """The last commit up to ``commit`` that touched ``path``; it may have deleted it."""
+    out = repo._git(
+        *("log", "-n1", "-z", "--format=%H%x00%cd%x00%an", "--encoding=UTF-8", "--date=short"),
+        *("--end-of-options", commit, "--", path),
     )
+    return Last(*out.decode(errors="replace").split("\0")[:3])
 
 
 def merges(repo: Repo, limit: int, path: str | None = None) -> list[tuple[str, str, str]]:
