@@ -255,6 +255,28 @@ def test_a_note_deleted_here_and_edited_there_stays(machines: Machines) -> None:
     assert [note.text for note in laptop.notes] == ["The plumber comes on Tuesday."]
 
 
+def test_what_is_renamed_here_and_edited_there_is_one_file(machines: Machines) -> None:
+    laptop, desktop = machines()
+    note = laptop.notes.add("The plumber is Ann.")
+    laptop.sync()
+    desktop.sync()
+    (laptop.root / "core/human.md").rename(laptop.root / "core/tim.md")
+    (laptop.root / note.path).rename(laptop.root / "archival/plumber.md")
+    desktop.blocks["human"] = "Name: Tim\nHas a cat.\n"
+    file = desktop.root / note.path
+    file.write_text(f"{file.read_text()}She comes on Mondays.\n")
+    laptop.sync()
+    done = desktop.sync()
+    laptop.sync()
+    assert done.clashes == ()
+    in_step(laptop, desktop)
+    assert sorted(desktop.blocks) == ["persona", "tim"]
+    assert desktop.blocks["tim"].text == "Name: Tim\nHas a cat."
+    (found,) = desktop.notes
+    assert (found.id, found.path) == (note.id, "archival/plumber.md")
+    assert found.text == "The plumber is Ann.\nShe comes on Mondays."
+
+
 def test_a_record_that_was_deleted_on_one_machine_does_not_come_back(machines: Machines) -> None:
     laptop, desktop = machines()
     laptop.chat("My secret is 1234.")

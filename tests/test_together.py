@@ -34,6 +34,10 @@ class Machine:
     """Those that stand in a block now, a line each."""
     notes: dict[str, str] = field(default_factory=dict)
     """Notes of this machine's own, by path, with the word in each."""
+    common: tuple[str, ...] = ()
+    """Ids of notes that both machines rename and add to."""
+    added: dict[str, str] = field(default_factory=dict)
+    """Words that were added to these, and to which."""
     gone: set[str] = field(default_factory=set)
     records: set[str] = field(default_factory=set)
     commits: list[str] = field(default_factory=list)
@@ -43,8 +47,8 @@ class Machine:
         """Something happens: mostly a turn, sometimes a hand edit, an undo or a deletion."""
         act = self.dice.choices(
             [self.append, self.replace, self.note, self.city, self.say, self.hand, self.forget,
-             self.undo, self.unsay],
-            [6, 3, 4, 1, 2, 2, 1, 1, 1],
+             self.undo, self.unsay, self.move, self.add],
+            [6, 3, 4, 1, 2, 2, 1, 1, 1, 1, 2],
         )[0]  # fmt: skip
         act()
         self.records |= set(ids(self.agent))
@@ -117,6 +121,21 @@ class Machine:
             one = self.dice.choice([line for line in lines if '"role": "user"' in line] or [""])
             file.write_text("".join(line for line in lines if line != one))
 
+    def shared(self) -> tuple[str, Path]:
+        """One of the notes that both machines know, and where it is now."""
+        ident = self.dice.choice(self.common)
+        (path,) = (note.path for note in self.agent.notes if note.id == ident)
+        return ident, self.agent.root / path
+
+    def move(self) -> None:
+        _, file = self.shared()
+        file.rename(file.with_name(f"{self.fresh.pop()}.md"))
+
+    def add(self) -> None:
+        ident, file = self.shared()
+        self.added[self.fresh.pop()] = ident
+        file.write_text(f"{file.read_text()}{list(self.added)[-1]}\n")
+
     def sync(self) -> None:
         self.clashes += self.agent.sync().clashes
         self.settle()
@@ -145,11 +164,12 @@ def lives(tmp_path: Path, turns: int, meetings: int, seed: int) -> dict[str, obj
     first = Agent.init(tmp_path / "laptop", persona="City: none", environment=laptop)
     config = first.root / "core/human.md"
     config.write_text("---\nlimit: 1000000\n---\n\n")
+    common = tuple(first.notes.add(f"Common note {number}.").id for number in range(4))
     first.sync(str(bare))
     second = Agent.clone(str(bare), tmp_path / "desktop", environment=desktop)
     machines = [
-        Machine(first, random.Random(seed + 1), words[::2]),
-        Machine(second, random.Random(seed + 2), words[1::2]),
+        Machine(first, random.Random(seed + 1), words[::2], common=common),
+        Machine(second, random.Random(seed + 2), words[1::2], common=common),
     ]
     failed: list[BaseException] = []
 
@@ -221,6 +241,14 @@ def judge(machines: list[Machine]) -> None:
             machine.notes.values(), 1
         )
         assert not [word for word in machine.gone if lines[word] or notes[word]]
+
+    # Of each note that both went on with there is one, with what both added, whatever it is called.
+    texts = {ident: note.text for note in one.notes for ident in [note.id]}
+    shared = [note.id for note in one.notes if note.id in machines[0].common]
+    assert sorted(shared) == sorted(machines[0].common)
+    for machine in machines:
+        for word, ident in machine.added.items():
+            assert texts[ident].split().count(word) == 1
 
     # No conflict is left that nobody sees.
     texts = {path: (one.root / path).read_text() for path in one.store.paths("core")}

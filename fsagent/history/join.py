@@ -1,40 +1,49 @@
 """Two histories made one: the files of a commit that has both for parents, worked out in memory.
 
 A path that only one side changed is as that side has it; what both changed goes through
-``drivers``. Nothing is written here.
+``drivers``. A file that one side renamed is one file (``renames``): what the other side made of it
+under its old name gets into it. Nothing is written here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from fsagent.errors import FsagentError, StoreError
 from fsagent.history.drivers import Version, is_recall, merge_file
 from fsagent.history.fork import renamed
-from fsagent.repo import sides, walk
+from fsagent.history.renames import Paths, followed
+from fsagent.repo import sides
 
 if TYPE_CHECKING:
     from fsagent.repo import Blob, Repo
     from fsagent.repo.walk import Entry
 
-Read = Callable[["Blob | None"], bytes | None]
+    Content = Blob | bytes | None
 
 
 @dataclass
 class Joined:
     """What becomes of the files of ``ours``: those that have to change.
 
-    ``heads`` is what ours holds for each of them. ``taken`` are as the other side has them (None:
-    it deleted them), ``made`` are of both.
+    ``heads`` is what ours holds for each of them. ``taken`` are as one of the sides has them (None:
+    they go), ``made`` are of both.
     """
 
     heads: dict[str, Blob | None] = field(default_factory=dict)
     taken: dict[str, Blob | None] = field(default_factory=dict)
     made: dict[str, bytes | None] = field(default_factory=dict)
+    modes: dict[str, int] = field(default_factory=dict)
+    """Git's modes of those that are made."""
     clashes: list[str] = field(default_factory=list)
     """The questions that could not be decided, a sentence each."""
+
+    def data(self, repo: Repo, path: str) -> bytes | None:
+        """What a file is to hold."""
+        return self.made[path] if path in self.made else _read(repo, self.taken[path])
 
 
 @dataclass(frozen=True)
@@ -59,11 +68,10 @@ def join(repo: Repo, ours: Side, theirs: Side, identity: tuple[str, str] | None 
             f"{theirs.name} shares no past with {repo.root.name}: only an agent's own clones and "
             "forks can be brought together."
         )
-    known: dict[str, bytes | None] = {}
+    known: dict[str, Content] = {}
     for other in others:  # histories that were merged crosswise have parted in several places
         before = join(repo, Side(base, "one"), Side(other, "two"))
-        read = reader(repo, before.taken.values())
-        known |= before.made | {path: read(blob) for path, blob in before.taken.items()}
+        known |= {**before.taken, **before.made}
     return _Joining(repo, ours, theirs, base, known, identity).result
 
 
@@ -113,72 +121,118 @@ class _Joining:
         ours: Side,
         theirs: Side,
         base: str,
-        known: Mapping[str, bytes | None],
+        known: Mapping[str, Content],
         identity: tuple[str, str] | None,
     ) -> None:
         self.repo, self.ours, self.theirs = repo, ours, theirs
-        self.identity = identity
+        self.known, self.identity = known, identity
         self.result = Joined()
         mine = sides.entries(repo, base, ours.commit)
         other = sides.entries(repo, base, theirs.commit)
-        both: dict[str, tuple[Blob | None, Blob | None, Blob | None]] = {}
-        for path in sorted(mine.keys() | other.keys()):
-            old = (mine.get(path) or other[path])[0]
-            one, two = mine.get(path, (old, old))[1], other.get(path, (old, old))[1]
-            if one == two or (two == old and path not in known):
-                continue
-            self._refuse_links(path, old, one, two)
-            self.result.heads[path] = one
-            if one == old and path not in known and not (identity and path == "agent.yaml"):
-                self.result.taken[path] = two
-            else:
-                both[path] = old, one, two
-        read = reader(repo, (blob for three in both.values() for blob in three))
-        for path, (old, one, two) in both.items():
-            before = known[path] if path in known else read(old)
-            self._merge(path, before, read(one), read(two))
+        moved = [
+            paths
+            for paths in followed(repo, base, (ours.commit, mine), (theirs.commit, other))
+            if known.get(paths.base, b"") is not None and paths.merged not in known
+        ]
+        seen = {path for paths in moved for path in (paths.base, paths.ours, paths.theirs)}
+        same = [Paths(path, path, path) for path in mine.keys() | other.keys() if path not in seen]
+        for paths in sorted((*same, *moved), key=lambda one: one.merged):
+            old = (mine.get(paths.base) or other[paths.base])[0]
+            one, two = mine.get(paths.ours, (old, old))[1], other.get(paths.theirs, (old, old))[1]
+            if one != two or paths.ours != paths.theirs:
+                self._merge(paths, old, one, two)
         self._once({path: new for path, (_, new) in mine.items() if is_recall(path)})
 
+    def _merge(self, paths: Paths, old: Blob | None, one: Blob | None, two: Blob | None) -> None:
+        """What becomes of one file that the two sides have otherwise."""
+        path, before = paths.merged, self.known.get(paths.base, old)
+        held = one if path == paths.ours else None
+        own = self.identity is not None and path == "agent.yaml"
+        if two == before and paths.ours == paths.theirs:
+            return
+        self._refuse_links(path, old, one, two)
+        if path != paths.ours:
+            self._put(paths.ours, one, None)
+        if paths.ours != paths.theirs and not is_recall(path) and not (one and two):
+            self._put(path, held, one or two)
+        elif one == before and not own:
+            self._put(path, held, two)
+        elif two == before or one == two:
+            self._put(path, held, one)
+        else:
+            self._both(paths, old, one, two)
+        self._tell_names(paths, one, two)
+
     def _refuse_links(self, path: str, *blobs: Blob | None) -> None:
-        if any(blob and blob.mode & 0o170000 != 0o100000 for blob in blobs):
+        if any(blob and not blob.is_file for blob in blobs):
             raise StoreError(
                 f"{path} is a link or a repository of its own, which cannot be merged here: "
                 f"git -C {self.repo.root} merge {self.theirs.commit[:12]}"
             )
 
-    def _merge(self, path: str, base: bytes | None, one: bytes | None, two: bytes | None) -> None:
+    def _both(self, paths: Paths, old: Blob | None, one: Blob | None, two: Blob | None) -> None:
         """A file that both sides changed."""
+        path = paths.merged
+        held = one if path == paths.ours else None
+        contents = self.known.get(paths.base, old), one, two
+        base, first, second = (_read(self.repo, content) for content in contents)
+        blobs = {first: one, second: two}
         if self.identity and path == "agent.yaml":
             try:
-                base, two = (data and renamed(data, *self.identity) for data in (base, two))
+                base, second = (d and renamed(d, *self.identity) for d in (base, second))
             except FsagentError:
-                two = base = None  # nothing can be taken from it
-        outcome = merge_file(path, base, *self._versions(one, two))
+                second = base = None  # nothing can be taken from it
+        versions = (first, self.ours, paths.ours), (second, self.theirs, paths.theirs)
+        outcome = merge_file(path, base, *(Version(data, side.name) for data, side, _ in versions))
         if outcome.clashes:  # only then it matters who did it
-            outcome = merge_file(path, base, *self._versions(one, two, path))
+            outcome = merge_file(path, base, *(self._version(*one) for one in versions))
         self.result.clashes += [f"{path}: {said}" for said in outcome.clashes]
-        self._make(path, outcome.data, one)
+        mode = _mode(old, one, two)
+        self._make(path, outcome.data, held, mode, blobs)
         if outcome.beside:
             beside, data = outcome.beside
-            self._make(self._free(beside), data, None)
+            self._make(self._free(beside), data, None, mode, blobs)
 
-    def _versions(
-        self, one: bytes | None, two: bytes | None, path: str = ""
-    ) -> tuple[Version, Version]:
-        """The file as either side has it; with ``path`` also of which day and commit."""
-        found = []
-        for data, side in ((one, self.ours), (two, self.theirs)):
-            last = sides.last(self.repo, side.commit, path) if path else None
-            known = (last.day, last.commit) if last else ()
-            found.append(Version(data, side.name, *known))
-        return found[0], found[1]
+    def _version(self, data: bytes | None, side: Side, path: str) -> Version:
+        last = sides.last(self.repo, side.commit, path)
+        return Version(data, side.name, last.day, last.commit)
 
-    def _make(self, path: str, data: bytes | None, now: bytes | None) -> None:
-        if data == now:
-            self.result.heads.pop(path, None)
+    def _tell_names(self, paths: Paths, one: Blob | None, two: Blob | None) -> None:
+        """Say where a file is that the sides have under two new names, or one of them nowhere."""
+        if is_recall(paths.merged) or paths.ours == paths.theirs:
+            return
+        names = self.ours.name, self.theirs.name
+        if not (one and two):
+            gone, kept = names if two else names[::-1]
+            said = f"{gone} deleted {paths.base}, {kept} renamed it: it stays"
+        elif paths.base in (paths.ours, paths.theirs):
+            return
         else:
-            self.result.heads.setdefault(path, None)
-            self.result.made[path] = data
+            calls = sorted(((names[0], paths.ours), (names[1], paths.theirs)))
+            said = ", ".join(f"{name} calls it {path}" for name, path in calls)
+            said = f"it was {paths.base}; {said}"
+        self.result.clashes.append(f"{paths.merged}: {said}")
+
+    def _put(self, path: str, held: Blob | None, blob: Blob | None) -> None:
+        """Let a path that is ``held`` by ours be what one of the sides has."""
+        if blob != held:
+            self.result.heads[path], self.result.taken[path] = held, blob
+
+    def _make(
+        self,
+        path: str,
+        data: bytes | None,
+        held: Blob | None,
+        mode: int,
+        blobs: Mapping[bytes | None, Blob | None],
+    ) -> None:
+        """Let a path hold ``data``, which may be what one of the sides has."""
+        if data is None or data in blobs:
+            blob = blobs.get(data)
+            self._put(path, held, blob and replace(blob, mode=mode))
+        else:
+            self.result.heads[path], self.result.made[path] = held, data
+            self.result.modes[path] = mode
 
     def _free(self, path: str) -> str:
         """A name that no file of either side has."""
@@ -186,22 +240,21 @@ class _Joining:
         for number in range(1, 1000):
             name = path if number == 1 else f"{stem}-{number}{dot}{end}"
             taken = (self.repo.files(side.commit, [name]) for side in (self.ours, self.theirs))
-            if name not in self.result.made and not any(taken):
+            if name not in self.result.heads and not any(taken):
                 return name
         raise StoreError(f"There are a thousand files like {path}: delete some.")
 
     def _once(self, mine: Mapping[str, Blob | None]) -> None:
         """A record that each side has moved to another segment stays in the first of the two."""
         result = self.result
-        paths = {*mine, *filter(is_recall, result.taken), *filter(is_recall, result.made)}
-        blobs = {**mine, **{p: b for p, b in result.taken.items() if is_recall(p)}}
-        read = reader(self.repo, blobs.values())
         seen: set[bytes] = set()
-        for path in sorted(paths):
-            data = result.made[path] if path in result.made else read(blobs[path])
+        for path in sorted({*mine, *filter(is_recall, result.heads)}):
+            changed = path in result.heads
+            data = result.data(self.repo, path) if changed else _read(self.repo, mine[path])
             lines = (data or b"").split(b"\n")
-            again = {line for line in lines if line.startswith(b"{") and line in seen}
-            seen.update(lines)
+            marks = {blake2b(line, digest_size=16).digest(): line for line in lines}
+            again = {line for mark, line in marks.items() if mark in seen and line[:1] == b"{"}
+            seen.update(marks)
             if again:
                 result.heads.setdefault(path, mine.get(path))
                 result.taken.pop(path, None)
@@ -209,8 +262,11 @@ class _Joining:
                 result.made[path] = kept or None
 
 
-def reader(repo: Repo, blobs: Iterable[Blob | None]) -> Read:
-    """Reads these files, all at once and each once."""
-    oids = list(dict.fromkeys(blob.oid for blob in blobs if blob))
-    found = dict(zip(oids, walk.blobs(repo, oids), strict=True))
-    return lambda blob: found[blob.oid] if blob else None
+def _read(repo: Repo, content: Content) -> bytes | None:
+    return content if content is None or isinstance(content, bytes) else repo.read(content.oid)
+
+
+def _mode(old: Blob | None, one: Blob | None, two: Blob | None) -> int:
+    """The mode that a side has given a file, if any has; of two, the one with which it runs."""
+    modes = {blob.mode for blob in (one, two) if blob}
+    return max(modes - {old.mode if old else 0} or modes or {0o100644})

@@ -28,7 +28,7 @@ from fsagent.errors import AgentError, StoreError
 from fsagent.formats import clean, one_line
 from fsagent.history.edits import changed_lines
 from fsagent.history.fork import settle_home
-from fsagent.history.join import Joined, Side, join, reader
+from fsagent.history.join import Joined, Side, join
 from fsagent.history.purge import brings_back
 from fsagent.layout import is_agents, read_plain, require_agent
 from fsagent.records import Record
@@ -282,8 +282,8 @@ def _join(
         change.begin()
         joined = join(repo, ours, theirs, identity)
         _refuse_edits(store, joined, theirs.name)
-        read = reader(repo, joined.taken.values())
-        files = joined.made | {path: read(blob) for path, blob in joined.taken.items()}
+        files = {path: joined.data(repo, path) for path in joined.heads}
+        change.modes = joined.modes
         change.refuses_secrets = False  # it is in that history: here it only comes along
         # Those that go come first: a folder may come in the place of a file.
         change.writes = dict(sorted(files.items(), key=lambda one: (one[1] is not None, one[0])))

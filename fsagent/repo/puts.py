@@ -22,6 +22,11 @@ class Blob:
     oid: str
     mode: int = 0o100644
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a plain file, and neither a link nor a repository of its own."""
+        return self.mode & 0o170000 == 0o100000
+
     def holds(self, data: bytes) -> bool:
         """Whether these are its bytes."""
         return blob_id(data, "sha1" if len(self.oid) == 40 else "sha256") == self.oid

@@ -45,6 +45,16 @@ def _entry(oid: str, mode: str) -> Blob | None:
     return Blob(oid, int(mode, 8)) if int(mode) else None
 
 
+def renames(repo: Repo, old: str, new: str) -> dict[str, str]:
+    """The files of one commit that another one holds, or much the same, under another name only."""
+    out = repo._git(
+        *("diff-tree", "-r", "-z", "-M", "-l1000", "--no-rename-empty", "--diff-filter=R"),
+        *("--name-status", "--ignore-submodules=all", "--end-of-options", old, new, "--"),
+    )
+    parts = [os.fsdecode(part) for part in out.split(b"\0")[:-1]]  # R100, the old name, the new one
+    return dict(zip(parts[1::3], parts[2::3], strict=True))
+
+
 def count(repo: Repo, since: str | None, until: str) -> int:
     """How many commits ``until`` has that ``since`` has not."""
     past = [f"^{since}"] if since else []

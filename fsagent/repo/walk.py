@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fsagent.errors import StoreError
+from fsagent.repo import sides
 from fsagent.repo.run import GitFailed
 from fsagent.repo.trees import parse
 
@@ -281,12 +282,7 @@ def _parsed(parts: Iterable[str]) -> Iterator[Entry]:
 
 def renamed(repo: Repo, commit: str, path: str) -> str | None:
     """The name that a commit gave to a file which it removed, if it holds much the same there."""
-    out = repo._git(
-        *("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status"),
-        *("--ignore-submodules=all", "--end-of-options", f"{commit}^", commit, "--"),
-    )
-    parts = [os.fsdecode(part) for part in out.split(b"\0")[:-1]]  # R100, the old name, the new one
-    return dict(zip(parts[1::3], parts[2::3], strict=True)).get(path)
+    return sides.renames(repo, f"{commit}^", commit).get(path)
 
 
 def path_of(repo: Repo, name: str, rev: str | None) -> str:
