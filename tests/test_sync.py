@@ -205,16 +205,18 @@ def test_what_clashes_stays_in_both_versions_and_the_agent_is_told(machines: Mac
     laptop.blocks["human"] = "Name: Tim\nCity: Rome\n"
     laptop.sync()
     desktop.sync()
+    git(desktop, "config", "user.name", "Ann")
     laptop.blocks["human"] = "Name: Tim\nCity: Ghent\n"
     desktop.blocks["human"] = "Name: Tim\nCity: Paris\n"
     laptop.sync()
     done = desktop.sync()
-    sentence = "origin has 'City: Ghent', desktop has 'City: Paris': both stay, under headings"
+    has = "Tim at origin has 'City: Ghent', Ann at desktop has 'City: Paris'"
+    sentence = f"{has}: both stay, under headings"
     assert done.clashes == (f"core/human.md: {sentence}",)
     day = git(desktop, "log", "-n1", "--format=%cs").strip()
     assert desktop.blocks["human"].text == (
-        f"Name: Tim\n## In conflict: from origin, {day}\nCity: Ghent\n"
-        f"## In conflict: from desktop, {day}\nCity: Paris\n## End of conflict"
+        f"Name: Tim\n## In conflict: from Tim at origin, {day}\nCity: Ghent\n"
+        f"## In conflict: from Ann at desktop, {day}\nCity: Paris\n## End of conflict"
     )
     laptop.sync()
     in_step(laptop, desktop)
@@ -233,6 +235,14 @@ def test_what_clashes_stays_in_both_versions_and_the_agent_is_told(machines: Mac
     desktop.sync()
     in_step(laptop, desktop)
     assert "conflict" not in desktop.blocks["human"].text
+    # Where several have changed a file, it is not known who wrote which of its lines.
+    laptop.blocks["human"] = "Name: Tim\nCity: Bern\n"
+    script(laptop, call("core_memory_append", label="human", content="Likes tea."), "Noted.")
+    laptop.chat("I like tea.")
+    desktop.blocks["human"] = "Name: Tim\nCity: Bonn\n"
+    laptop.sync()
+    (text,) = desktop.sync().clashes
+    assert "sarah and Tim at origin has 'City: Bern" in text
 
 
 def test_a_note_deleted_here_and_edited_there_stays(machines: Machines) -> None:
@@ -248,7 +258,8 @@ def test_a_note_deleted_here_and_edited_there_stays(machines: Machines) -> None:
     laptop.sync()
     done = desktop.sync()
     assert done.clashes == (
-        f"{note.path}: origin deleted it, desktop changed it: it stays, as desktop has it",
+        f"{note.path}: Tim at origin deleted it, Tim at desktop changed it: it stays, "
+        "as Tim at desktop has it",
     )
     laptop.sync()
     in_step(laptop, desktop)
@@ -370,8 +381,8 @@ def test_no_text_and_changed_on_both_sides_stays_twice(machines: Machines) -> No
     laptop.sync()
     in_step(laptop, desktop)
     assert files(laptop)["files/a.bin"] == b"\0desktop"
-    assert files(laptop)["files/a.from-origin.bin"] == b"\0laptop"
-    assert "files/a.from-origin.bin" in done.clashes[0]
+    assert files(laptop)["files/a.from-Tim-at-origin.bin"] == b"\0laptop"
+    assert "files/a.from-Tim-at-origin.bin" in done.clashes[0]
 
 
 def test_a_link_is_refused_with_the_remedy(machines: Machines) -> None:
@@ -721,7 +732,7 @@ def test_on_the_command_line(bare: Path, tmp_path: Path, monkeypatch: pytest.Mon
     output = invoke("sync", "desktop")
     assert output.splitlines() == [
         "sarah: 1 commit from origin, 2 commits to it.",
-        "warning: core/human.md: desktop has 'Name: Tam', origin has 'Name: Tom': "
+        "warning: core/human.md: Tim at desktop has 'Name: Tam', Tim at origin has 'Name: Tom': "
         "both stay, under headings",
         "sarah is told, and will settle it; or settle it yourself.",
     ]

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from fsagent.errors import FsagentError, StoreError
+from fsagent.formats import clean, one_line
 from fsagent.history.drivers import Version, is_recall, merge_file
 from fsagent.history.fork import renamed
 from fsagent.history.renames import Paths, followed
@@ -48,10 +49,15 @@ class Joined:
 
 @dataclass(frozen=True)
 class Side:
-    """One of two histories: its newest commit, and what it is called."""
+    """One of two histories: its newest commit, and what it is called.
+
+    Where it is a place at which people work, as another machine is, those who changed a file there
+    are named: "Ann at origin".
+    """
 
     commit: str
     name: str
+    is_place: bool = False
 
 
 def join(repo: Repo, ours: Side, theirs: Side, identity: tuple[str, str] | None = None) -> Joined:
@@ -125,7 +131,7 @@ class _Joining:
         identity: tuple[str, str] | None,
     ) -> None:
         self.repo, self.ours, self.theirs = repo, ours, theirs
-        self.known, self.identity = known, identity
+        self.base, self.known, self.identity = base, known, identity
         self.result = Joined()
         mine = sides.entries(repo, base, ours.commit)
         other = sides.entries(repo, base, theirs.commit)
@@ -194,19 +200,25 @@ class _Joining:
             self._make(self._free(beside), data, None, mode, blobs)
 
     def _version(self, data: bytes | None, side: Side, path: str) -> Version:
-        last = sides.last(self.repo, side.commit, path)
-        return Version(data, side.name, last.day, last.commit)
+        """A file as one side has it, with who made it so there, and when, and in which commit."""
+        done = sides.work(self.repo, self.base, side.commit, path)
+        name, people = side.name, [one_line(clean(author), 40) for author in done.authors]
+        if side.is_place and people and not is_recall(path):  # recall the agent itself writes
+            more = " and others" if len(people) > 2 else ""
+            name = f"{' and '.join(people[:2])}{more} at {name}"
+        return Version(data, name, done.day, done.commit)
 
     def _tell_names(self, paths: Paths, one: Blob | None, two: Blob | None) -> None:
         """Say where a file is that the sides have under two new names, or one of them nowhere."""
         if is_recall(paths.merged) or paths.ours == paths.theirs:
             return
-        names = self.ours.name, self.theirs.name
+        if one and two and paths.base in (paths.ours, paths.theirs):
+            return
+        both = (self.ours, paths.ours), (self.theirs, paths.theirs)
+        names = [self._version(None, *one).name for one in both]
         if not (one and two):
             gone, kept = names if two else names[::-1]
             said = f"{gone} deleted {paths.base}, {kept} renamed it: it stays"
-        elif paths.base in (paths.ours, paths.theirs):
-            return
         else:
             calls = sorted(((names[0], paths.ours), (names[1], paths.theirs)))
             said = ", ".join(f"{name} calls it {path}" for name, path in calls)

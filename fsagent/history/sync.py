@@ -251,7 +251,8 @@ def _take_in(
             try:
                 if head and theirs and not here:
                     _refuse_purged(store, theirs, names[1])
-                    both = Side(head, names[0]), Side(theirs, names[1])
+                    place = identity is None
+                    both = Side(head, names[0], place), Side(theirs, names[1], place)
                     with suppress(EditedError):
                         came = _join(store, subject, both, events, identity, tell=tell)
             finally:

@@ -62,21 +62,25 @@ def count(repo: Repo, since: str | None, until: str) -> int:
 
 
 @dataclass(frozen=True)
-class Last:
-    """The last commit that touched a file: its id, its day (as 2026-11-21), and its author."""
+class Work:
+    """What a side did to a file: its last commit, the day of that, and who, the last one first."""
 
     commit: str
     day: str
-    author: str
+    authors: tuple[str, ...]
 
 
-def last(repo: Repo, commit: str, path: str) -> Last:
-    """The last commit up to ``commit`` that touched ``path``; it may have deleted it."""
-    out = repo._git(
-        *("log", "-n1", "-z", "--format=%H%x00%cd%x00%an", "--encoding=UTF-8", "--date=short"),
-        *("--end-of-options", commit, "--", path),
-    )
-    return Last(*out.decode(errors="replace").split("\0")[:3])
+def work(repo: Repo, base: str, commit: str, path: str) -> Work:
+    """What was done to ``path`` between two commits; if nothing, what was done to it last."""
+    for since in ([f"^{base}"], []):
+        out = repo._git(
+            *("log", "-n50", "-z", "--format=%H%x00%cd%x00%an", "--encoding=UTF-8"),
+            *("--date=short", "--end-of-options", commit, *since, "--", path),
+        )
+        if out:
+            parts = out.decode(errors="replace").split("\0")
+            return Work(parts[0], parts[1], tuple(dict.fromkeys(parts[2::3])))
+    return Work("", "", ())
 
 
 def merges(repo: Repo, limit: int, path: str | None = None) -> list[tuple[str, str, str]]:
