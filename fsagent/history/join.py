@@ -7,6 +7,7 @@ under its old name gets into it. Nothing is written here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -173,7 +174,7 @@ class _Joining:
         if any(blob and not blob.is_file for blob in blobs):
             raise StoreError(
                 f"{path} is a link or a repository of its own, which cannot be merged here: "
-                f"git -C {self.repo.root} merge {self.theirs.commit[:12]}"
+                f"git -C {shlex.quote(str(self.repo.root))} merge {self.theirs.commit[:12]}"
             )
 
     def _both(self, paths: Paths, old: Blob | None, one: Blob | None, two: Blob | None) -> None:

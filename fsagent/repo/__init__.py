@@ -412,11 +412,6 @@ class Repo:
             if self.fast:
                 with contextlib.suppress(UnfitIndexError, UnfitHeadError):
                     return self._pipeline.commit(draft, seen)
-            if draft.join:
-                raise StoreError(
-                    f"Only Git itself can write the files of {self.root}'s repository, so let it "
-                    f"join the two: git -C {shlex.quote(str(self.root))} merge {draft.join.commit}"
-                )
             return self._slow.commit(draft, seen)
 
     def restage(self, states: Mapping[str, State]) -> None:

@@ -130,6 +130,8 @@ class Pipeline:
                 else:
                     data, stat = read(f"{self.root}/{path}")
                     work = Blob(blob_id(data), mode)
+            elif entry and entry.left_out:
+                work = staged
             found[path] = State(self._in_tree(tree, name), staged, work, data, stat)
         return found
 

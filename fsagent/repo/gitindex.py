@@ -22,8 +22,8 @@ _FIXED = 62
 """Bytes of an entry before its name: ten numbers, the object's id, the flags."""
 
 _EXTENDED, _STAGE, _LENGTH = 0x4000, 0x3000, 0x0FFF
-_ADDED_LATER = 0x2000
-"""In the second flags: ``git add -N``, the content is not staged yet."""
+_ADDED_LATER, _LEFT_OUT = 0x2000, 0x4000
+"""In the second flags: ``git add -N``, the content is not staged yet; a sparse checkout."""
 
 _MARK_EVERY = 1 << 18
 
@@ -44,6 +44,8 @@ class Entry:
     mode: int
     stat: bytes
     intent: bool = False
+    left_out: bool = False
+    """Whether a sparse checkout leaves the file out of the work tree."""
 
 
 @dataclass
@@ -173,7 +175,8 @@ class GitIndex:
         flags = int.from_bytes(fixed[60:62])
         more = int.from_bytes(fixed[62:64]) if flags & _EXTENDED else 0
         mode = int.from_bytes(fixed[24:28])
-        return Entry(fixed[40:60], mode, fixed[:40], bool(more & _ADDED_LATER))
+        later, left_out = bool(more & _ADDED_LATER), bool(more & _LEFT_OUT)
+        return Entry(fixed[40:60], mode, fixed[:40], later, left_out)
 
     def unmerged(self, path: bytes) -> bool:
         """Whether a merge left a conflict for ``path``."""

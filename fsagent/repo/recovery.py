@@ -65,7 +65,7 @@ class Repository(Protocol):
 
 
 _SECOND = 1_000_000_000
-_OID = re.compile("[0-9a-f]{40}")
+_OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(r"refs/heads/[^\s\x00-\x1f~^:?*\[\\]+")
 
 

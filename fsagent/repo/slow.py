@@ -12,7 +12,8 @@ that is proved to be ours.
     intend    one entry in the journal; the commit's id is not known yet
     lock      index.lock; if somebody committed one of the paths meanwhile, look again
     put       each file exchanged with the one that is there
-    commit    by ``git commit --only``, on a second name of the index
+    commit    by ``git commit --only``, on a second name of the index; a merge, which that refuses,
+              by ``git commit-tree`` from an index of its own, and ``git update-ref``
     publish   that index in the place of the old one
     done      a word in the journal; what was laid ready is cleared away
 """
@@ -34,7 +35,7 @@ from fsagent.repo.commit import PATIENCE, Pipeline, held, intent, refused
 from fsagent.repo.heads import Head
 from fsagent.repo.journal import Entry
 from fsagent.repo.objects import blob_id
-from fsagent.repo.puts import Blob, ConflictError, Draft, Made, MovedError, Put, State
+from fsagent.repo.puts import Blob, ConflictError, Draft, Join, Made, MovedError, Put, State
 from fsagent.repo.run import GitFailed
 from fsagent.repo.worktree import Laid, as_read, plain_file, read, same_file
 
@@ -65,7 +66,7 @@ class Slow:
     @cached_property
     def _algorithm(self) -> str:
         """What names objects here: sha1 or sha256."""
-        return self.git("rev-parse", "--show-object-format").decode().strip()
+        return self._read("rev-parse", "--show-object-format")
 
     # ── looking ───────────────────────────────────────────────────────────────────────────────
 
@@ -73,7 +74,9 @@ class Slow:
         """HEAD, index and work tree of these paths."""
         wanted = list(paths)
         heads = self._in_head(wanted)
-        staged = self._listed("ls-files", "-s", "-z", "--", *wanted)
+        lines = self._lines("ls-files", "-s", "-t", "-z", "--", *wanted)
+        staged = _blobs(line[2:] for line in lines)  # each begins with a letter
+        left_out = _blobs(line[2:] for line in lines if line.startswith(b"S "))
         found = {}
         for path in wanted:
             work, data = None, None
@@ -82,6 +85,8 @@ class Slow:
                 data, stat = read(f"{self.root}/{path}")
                 mode = self.pipeline.mode(stat, staged.get(path))
                 work = Blob(blob_id(data, self._algorithm), mode)
+            elif path in left_out:
+                work = staged.get(path)
             found[path] = State(heads.get(path), staged.get(path), work, data, stat)
         return found
 
@@ -93,20 +98,17 @@ class Slow:
 
     def _listed(self, *args: str) -> dict[str, Blob]:
         """What ``ls-tree`` or ``ls-files -s`` lists, by path."""
-        found = {}
-        for line in self.git(*args).split(b"\0")[:-1]:
-            info, path = line.split(b"\t", 1)
-            mode, *rest = info.decode().split()
-            if rest[0] not in ("blob", "tree") and rest[1] != "0":
-                raise ConflictError(os.fsdecode(path))
-            oid = rest[1] if rest[0] == "blob" else rest[0]
-            if mode.startswith("100"):
-                found[os.fsdecode(path)] = Blob(oid, int(mode, 8))
-        return found
+        return _blobs(self._lines(*args))
+
+    def _lines(self, *args: str) -> list[bytes]:
+        return self.git(*args).split(b"\0")[:-1]
+
+    def _read(self, *args: str) -> str:
+        return self.git(*args).decode().strip()
 
     def _head(self) -> str | None:
         try:
-            return self.git("rev-parse", "--verify", "-q", "HEAD").decode().strip()
+            return self._read("rev-parse", "--verify", "-q", "HEAD")
         except GitFailed:  # no commit yet
             return None
 
@@ -119,8 +121,11 @@ class Slow:
         ident, puts = draft.id, draft.puts
         before, laid = self._head(), Laid(self.root, self.tmp, ident, puts)
         self.pipeline.builds_on(before)
+        merge = None
         try:
-            if all(put.how == "staged" for put in puts.values()):
+            if draft.join:
+                merge = self._merge(draft, draft.join, before)
+            if not merge and all(put.how == "staged" for put in puts.values()):
                 self._commit_staged(draft)
             else:
                 laid.lay(settle=self.pipeline.durable)
@@ -131,10 +136,13 @@ class Slow:
                 if seen is not None and not self._is_as_seen(puts, seen):
                     raise MovedError
                 laid.put()
-                self._commit_only(draft)
+                if merge:
+                    self._move_to(merge, before, draft)
+                else:
+                    self._commit_only(draft)
         except BaseException as error:
             # Ctrl-C reaches git as well, and can come after its last word: only HEAD says.
-            if self._stands(before, puts):
+            if self._head() == merge if merge else self._stands(before, puts):
                 self._finish(ident, laid)
             else:
                 self._give_up(ident, laid)
@@ -193,20 +201,68 @@ class Slow:
 
     def _commit_staged(self, draft: Draft) -> None:
         """Commit blobs that are neither in the work tree nor left in the index, as from HEAD."""
-        more = {**_who(draft), "GIT_INDEX_FILE": f"{self.tmp}/{draft.id}.staged"}
-        self.git("read-tree", "HEAD" if self._head() else "--empty", more=more)
-        for path, put in draft.puts.items():
-            if put.blob:
-                entry = f"{put.blob.mode:o},{put.blob.oid},{path}"
-                self._git("update-index", "--add", "--replace", "--cacheinfo", entry, more=more)
-            else:
-                self._git("update-index", "--force-remove", "--", path, more=more)
+        more = {**_who(draft), **self._staged(draft, self._head())}
         self._git(
             *("commit", "-q", "--no-verify", "--no-gpg-sign", "--allow-empty"),
             *("--cleanup=verbatim", "-F", "-"),
             stdin=draft.message.encode(errors="replace"),
             more=more,
         )
+
+    def _merge(self, draft: Draft, join: Join, before: str | None) -> str:
+        """The commit that joins two histories; nothing names it yet."""
+        mine = self._staged(draft, before)
+        tree = self._git("write-tree", more=mine).decode().strip()
+        if join.over == before and tree == self._read("rev-parse", f"{join.commit}^{{tree}}"):
+            return join.commit
+        parents = [word for parent in (before, join.commit) if parent for word in ("-p", parent)]
+        message = draft.message.encode(errors="replace")
+        made = self._git(
+            *("commit-tree", "--no-gpg-sign", *parents, "-F", "-", tree),
+            stdin=message,
+            more=_who(draft),
+        )
+        return made.decode().strip()
+
+    def _staged(self, draft: Draft, head: str | None) -> dict[str, str]:
+        """An index of our own, which holds what ``head`` does, but for the draft's paths."""
+        mine = {"GIT_INDEX_FILE": f"{self.tmp}/{draft.id}.staged"}
+        self._git("read-tree", head or "--empty", more=mine)
+        self._stage(draft.puts, mine)
+        return mine
+
+    def _stage(self, puts: Mapping[str, Put], index: Mapping[str, str]) -> None:
+        """Let an index hold these blobs, whatever stands in the work tree."""
+        nothing = Blob("0" * (40 if self._algorithm == "sha1" else 64), 0)
+        entries = [
+            f"{blob.mode:o} {blob.oid}\t".encode() + os.fsencode(path) + b"\0"
+            # What goes, goes first: a file may come in the place of a folder.
+            for path, put in sorted(puts.items(), key=lambda one: one[1].blob is not None)
+            for blob in [put.blob or nothing]
+        ]
+        if entries:
+            self._git("update-index", "-z", "--index-info", stdin=b"".join(entries), more=index)
+
+    def _move_to(self, commit: str, before: str | None, draft: Draft) -> None:
+        """Let the branch name a commit that is there, and the index to come hold its files.
+
+        Raises:
+            MovedError: the branch has moved meanwhile.
+        """
+        work = f"{self.tmp}/{draft.id}.work"
+        with contextlib.suppress(FileNotFoundError):
+            disk.link(self.pipeline.index.path, work)
+        mine = {"GIT_INDEX_FILE": work}
+        self._stage(draft.puts, mine)
+        with contextlib.suppress(GitFailed):  # it says so where a file differs from what is staged
+            self.git("update-index", "-q", "--refresh", more=mine)
+        subject = draft.message.partition("\n")[0][:100]
+        try:
+            self._git("update-ref", "-m", subject, "HEAD", commit, before or "", more=_who(draft))
+        except StoreError as error:
+            if self._head() != before:
+                raise MovedError from error
+            raise
 
     def _stands(self, before: str | None, puts: Mapping[str, Put]) -> bool:
         """Whether HEAD has moved to a commit that holds all of this."""
@@ -240,6 +296,20 @@ class Slow:
     def restage(self, states: Mapping[str, State]) -> None:
         """Let the index say for these paths what HEAD holds."""
         self._git("reset", "-q", "HEAD", "--", *states)
+
+
+def _blobs(lines: Iterable[bytes]) -> dict[str, Blob]:
+    """The files in lines of ``ls-tree`` or ``ls-files -s``, by path."""
+    found = {}
+    for line in lines:
+        info, path = line.split(b"\t", 1)
+        mode, *rest = info.decode().split()
+        if rest[0] not in ("blob", "tree") and rest[1] != "0":
+            raise ConflictError(os.fsdecode(path))
+        oid = rest[1] if rest[0] == "blob" else rest[0]
+        if mode.startswith("100"):
+            found[os.fsdecode(path)] = Blob(oid, int(mode, 8))
+    return found
 
 
 def _who(draft: Draft) -> dict[str, str]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from fsagent import Agent
 from fsagent.store import Store
-from scene import Children, Findings, Report, git, history, locks, some, status
+from scene import Children, Findings, Report, git, history, locks, only_git_writes, some, status
 
 Record = Callable[[str, object], None]
 
-KINDS = ("forward", "merge", "clash")
+KINDS = ("forward", "merge", "clash", "slow")
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ class Trial:
     """An agent that another machine has gone on with, and its place; to be synced and killed.
 
     With ``forward`` only the other machine has news, with ``merge`` both have, with ``clash`` both
-    have changed the same words as well.
+    have changed the same words as well. With ``slow`` only git writes, and both have changed the
+    same words.
     """
 
     def __init__(self, children: Children, kind: str, top: Path) -> None:
@@ -59,7 +60,7 @@ class Trial:
         two.sync()
         if self.kind != "forward":
             one.blocks["human"] = (
-                "Name: Tim\nCity: Paris" if self.kind == "clash" else "Name: Tim Smith\nCity: Rome"
+                "Name: Tim Smith\nCity: Rome" if self.kind == "merge" else "Name: Tim\nCity: Paris"
             )
             one.notes.add("A note from here.")
         one.close()
@@ -69,6 +70,8 @@ class Trial:
         git(root, "add", "diary.txt")
         (root / "diary.txt").write_text("Tuesday, evening\n")
         (root / "scratch.txt").write_text("scratch\n")
+        if self.kind == "slow":
+            only_git_writes(root)
         self.heads = [git(one, "rev-parse", "main").decode().strip() for one in (root, place)]
 
     def fresh(self) -> None:
