@@ -156,3 +156,149 @@ def test_a_text_in_another_encoding_is_merged_and_keeps_its_bytes(sarah: Agent) 
             "with --ours or put back what was there before with --theirs."
         )
         assert clash.value.clashes[0].made == "\ufffd\n"
+
+
+# ── renames that are no rename for Git ────────────────────────────────────────────────────────
+
+
+def note(agent: Agent) -> tuple[str, str]:
+    """A note, a line longer since; the commit that made it and the one of the line."""
+    path = agent.notes.add("Tim likes tea.").path
+    put(agent, path, agent.store.read(path) + b"Black tea.\n")
+    return path, agent.adopt()[0].commit
+
+
+def test_a_rename_that_is_not_committed_is_followed(sarah: Agent) -> None:
+    path, line = note(sarah)
+    for number, rename in enumerate(
+        (
+            lambda old, new: git(sarah, "mv", old, new),
+            lambda old, new: (sarah.root / old).rename(sarah.root / new),
+        )
+    ):
+        new = f"archival/r{number}.md"
+        rename(path, new)
+        done = sarah.undo(line) if number == 0 else sarah.undo()
+        assert done.paths == (new,)
+        assert done.lines == (("-" if number == 0 else "+") + "Black tea.",)
+        assert git(sarah, "status", "--porcelain") == ""
+        changed = git(sarah, "show", "--format=", "--name-status", "-M", "HEAD~1")
+        assert changed == f"R100\t{path}\t{new}\n"
+        assert len(list(sarah.notes)) == 1
+        path = new
+
+
+def test_a_rename_that_was_edited_and_is_not_committed_is_followed(sarah: Agent) -> None:
+    sarah.blocks["human"] = "Name: Tim\nLikes tea.\nHas a cat.\nLives in Ghent."
+    made = sarah.log()[0].commit
+    data = sarah.store.read("core/human.md")
+    (sarah.root / "core/human.md").unlink()
+    put(sarah, "core/user.md", data + b"Sings.\n")
+    assert sarah.undo(made).paths == ("core/user.md",)
+    assert sarah.blocks["user"].text == "Name: Tim\nSings."
+    assert "human" not in sarah.blocks
+
+
+def test_a_clash_in_a_renamed_file_says_who_edited_it(sarah: Agent) -> None:
+    path, line = note(sarah)
+    put(sarah, path, sarah.store.read(path).replace(b"Black", b"Green"))
+    edit = sarah.adopt()[0].commit
+    sarah.undo()
+    sarah.undo()
+    git(sarah, "mv", path, "archival/r.md")
+    with pytest.raises(UndoConflict) as error:
+        sarah.undo(line)
+    assert error.value.clashes[0].path == "archival/r.md"
+    assert error.value.clashes[0].commit == edit
+    assert git(sarah, "status", "--porcelain").startswith("R ")
+
+
+@pytest.mark.parametrize("order", ["gone first", "come first", "as staged"])
+@pytest.mark.parametrize("between", [False, True])
+def test_a_note_that_was_renamed_in_two_commits_is_known_by_its_id(
+    sarah: Agent, order: str, between: bool
+) -> None:
+    path, line = note(sarah)
+    data, new = sarah.store.read(path), "archival/r.md"
+
+    def pause() -> None:
+        sarah.adopt()
+        for number in range(3 if between else 0):
+            sarah.notes.add(f"Note {number}.")
+
+    if order == "gone first":
+        (sarah.root / path).unlink()
+        pause()
+        put(sarah, new, data + b"It is old.\n")
+    elif order == "come first":
+        put(sarah, new, data + b"It is old.\n")
+        pause()
+        (sarah.root / path).unlink()
+    else:
+        put(sarah, new, data)
+        git(sarah, "add", new)
+        put(sarah, new, data + b"It is old.\n")
+        (sarah.root / path).unlink()
+    pause()
+    done = sarah.undo(line)
+    assert (done.paths, done.lines) == ((new,), ("-Black tea.",))
+    assert sarah.undo().lines == ("+Black tea.",)
+    assert sarah.undo(line).lines == ("-Black tea.",)
+    assert sarah.store.read(new) == data.replace(b"Black tea.\n", b"It is old.\n")
+
+
+@pytest.mark.parametrize("first", ["gone", "come"])
+def test_a_block_that_was_renamed_in_two_commits_is_known_by_its_bytes(
+    sarah: Agent, first: str
+) -> None:
+    sarah.blocks["human"] = "Name: Tim\nLikes tea.\nHas a cat."
+    made = sarah.log()[0].commit
+    data = sarah.store.read("core/human.md")
+    for step in (first, "come" if first == "gone" else "gone"):
+        if step == "gone":
+            (sarah.root / "core/human.md").unlink()
+        else:
+            put(sarah, "core/user.md", data)
+        sarah.adopt()
+    put(sarah, "core/user.md", data + b"Sings.\n")
+    done = sarah.undo(made)
+    assert (done.paths, done.told) == (("core/user.md",), ())
+    assert sarah.blocks["user"].text == "Name: Tim\nSings."
+
+
+def test_what_may_be_a_rename_is_said_and_left_alone(sarah: Agent) -> None:
+    sarah.blocks["human"] = "Name: Tim\nLikes tea.\nHas a cat."
+    made = sarah.log()[0].commit
+    data = sarah.store.read("core/human.md")
+    (sarah.root / "core/human.md").unlink()
+    sarah.adopt()
+    put(sarah, "core/user.md", data + b"Sings.\n")
+    sarah.adopt()
+    said = "core/user.md, which came about then, is much like it"
+    with pytest.raises(UndoConflict, match=said):
+        sarah.undo(made)
+    put(sarah, "files/x.txt", data)
+    sarah.adopt()
+    made = sarah.log()[0].commit
+    (sarah.root / "files/x.txt").unlink()
+    sarah.adopt()
+    put(sarah, "files/y.txt", data + b"Sings.\n")
+    sarah.adopt()
+    with pytest.raises(StoreError, match=r"^Nothing of 'hand edit: files/x.txt' is left .*files/y"):
+        sarah.undo(made)
+
+
+def test_another_note_is_not_taken_for_a_renamed_one(sarah: Agent) -> None:
+    """For Git it is much the same: the front matter is most of a note."""
+    path = sarah.notes.add("Likes tea.").path
+    made = sarah.log()[0].commit
+    data = sarah.store.read(path)
+    (sarah.root / path).unlink()
+    other = sarah.notes.add("Likes milk.")
+    put(sarah, "archival/other.md", data.replace(b"id: ", b"id: x").replace(b"tea", b"milk"))
+    sarah.adopt()
+    assert git(sarah, "show", "--format=", "--name-status", "-M").startswith("R")
+    with pytest.raises(StoreError, match=r"Nothing of 'note: Likes tea.' is left") as error:
+        sarah.undo(made)
+    assert "much like it" not in str(error.value)
+    assert [note.text for note in sarah.notes] == [other.text, "Likes milk."]

@@ -214,6 +214,37 @@ def test_a_clash_after_a_merge_names_who_deleted_the_line(
     assert clash.value.clashes[0].commit == gone
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_note_that_the_other_machine_renamed_is_followed(
+    pair: tuple[Agent, Agent], first: bool
+) -> None:
+    one, two = pair
+    here, there = pair if first else pair[::-1]
+    path = one.notes.add("Tim likes tea.").path
+    made = head(one)
+    one.sync()
+    two.sync()
+    git(there, "mv", path, "archival/r.md")
+    there.adopt()
+    learn(here, "Here.")
+    together(one, two)
+    assert here.undo(made).paths == ("archival/r.md",)
+    assert here.undo().paths == ("archival/r.md",)
+    one.sync()
+    two.sync()
+    one.sync()
+    with (there.root / "archival/r.md").open("a") as file:
+        file.write("Black tea.\n")
+    line = there.adopt()[0].commit
+    git(there, "mv", "archival/r.md", "archival/s.md")
+    there.adopt()
+    learn(here, "Here a third time.")
+    together(one, two)
+    assert here.undo(line).lines == ("-Black tea.",)
+    assert here.undo(made).paths == ("archival/s.md",)
+    assert not list(here.notes)
+
+
 def test_a_merge_that_was_settled_is_said_to_be_passed_over(pair: tuple[Agent, Agent]) -> None:
     one, two = pair
     both = learn(one, "Lives in Ghent.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from fsagent.history.lost import FOLDERS, gone
 from fsagent.repo import TreeChange, walk
 from fsagent.repo.walk import Entry
 from fsagent.store import Store
@@ -50,20 +51,29 @@ class Course:
         self.store = store
         self.rev = store.rev or since.commit.commit
         self.crossings = walk.crossings(store.repo, since.commit.commit, self.rev)
-        self.renames: dict[str, tuple[str, str]] = {}
-        """The commit that gave a file its name, and the name that it had before."""
+        self.likely: list[str] = []
+        """A sentence for each file that may have another name by now, which is not certain."""
+        self._before: dict[str, str] = {}
+        """The name that a file had before, by the one after it."""
+        self._moving: set[str] = set()
+        """Names that files have got, and no commit has yet."""
 
     def place(self, change: TreeChange) -> str:
-        """Where the file is today that a change left: later ones may have given it another name."""
-        path, repo = change.path, self.store.repo
+        """Where the file is today that a change left: it may have got another name since."""
+        path, after = change.path, {old: new for new, old in self._before.items()}
         met = {path}
         while change.new and self.store.now(path) is None:
-            gone = next((one for one in self._along([path]) if _removes(one, path)), None)
-            new = walk.renamed(repo, gone.commit.commit, path) if gone else None
-            if gone is None or new is None or new in met:
+            new = after.get(path) or self._next_name(path)
+            if new is None or new in met:
                 return change.path
-            self.renames[new] = (gone.commit.commit, path)
+            self._before[new] = path
             met.add(path := new)
+        return path
+
+    def committed(self, path: str) -> str:
+        """The name by which the last commit knows a file."""
+        while path in self._moving:
+            path = self._before[path]
         return path
 
     def way(self, one: Entry, path: str, before: bytes | None, after: bytes | None) -> Way:
@@ -83,33 +93,32 @@ class Course:
     def brought(self, merge: Entry, path: str) -> Iterator[Entry]:
         """What a merge brought of a file from its other sides, newest first. Of others, nothing."""
         if len(merge.parents) > 1:
-            commit = merge.commit.commit
-            onward = dict(self.crossings).get(commit, merge.parents[0])
-            found = walk.log(self.store.repo, f"{onward}..{commit}", [path], "--full-history")
-            yield from (one for one in found if one.commit.commit != commit)
+            side = f"{merge.parents[0]}..{merge.commit.commit}"
+            found = walk.log(self.store.repo, side, [path], "--full-history")
+            yield from (one for one in found if one.commit != merge.commit)
 
     def _steps(self, one: Entry, path: str) -> list[_Step]:
         """The steps of a file since before the change, oldest first; [] if unknown."""
         found: list[_Step] = []
         wanted = {one.commit.commit}
         met: set[str] = set()
-        for by in self._along(self._names(path)):
-            changes = {change.path: change for change in by.changes}
-            change = changes.get(path)
-            if change is None:
+        names, path = self._names(path), self.committed(path)
+        renamed = path != names[0]
+        for by in self._along(names):
+            change = next((change for change in by.changes if change.path == path), None)
+            if change is None or (renamed and change.new is None):  # it is gone by this name
                 continue
+            if renamed and found:
+                found[-1] = replace(found[-1], change=replace(found[-1].change, old=change.new))
+            renamed = False
             step = self._step(by, change)
-            commit, before = self.renames.get(path, ("", ""))
-            if commit == by.commit.commit:
-                path = before
-                step = replace(step, change=replace(change, old=changes[before].old))
-            if found and found[-1].change.old != change.new:
-                break
             if met >= wanted and not step.names & wanted:
                 break
             found.append(step)
             met |= wanted & step.names
             wanted |= step.undoes
+            if change.old is None and path in self._before:
+                path, renamed = self._before[path], True
         found.reverse()
         return found if met >= {one.commit.commit} else []
 
@@ -122,16 +131,25 @@ class Course:
     def _names(self, path: str) -> list[str]:
         """The names of a file, newest first."""
         names = [path]
-        while names[-1] in self.renames and self.renames[names[-1]][1] not in names:
-            names.append(self.renames[names[-1]][1])
+        while names[-1] in self._before:
+            names.append(self._before[names[-1]])
         return names
+
+    def _next_name(self, path: str) -> str | None:
+        """The name under which a file went on that is gone; None where none is certain."""
+        lost = gone(self.store, self.rev, self._along(FOLDERS), path)
+        new = lost.became() if lost else None
+        if new and not new.committed:
+            self._moving.add(new.path)
+        elif lost and not new and (like := lost.like()):
+            self.likely.append(
+                f"{path} is not there any more, and {like.path}, which came about then, is much "
+                "like it: if it is the same by another name, take the words out there."
+            )
+        return new.path if new else None
 
     def _along(self, paths: Iterable[str]) -> Iterator[Entry]:
         return walk.along(self.store.repo, self.rev, [*paths], self.crossings)
 
     def _read(self, oid: str | None) -> bytes | None:
         return None if oid is None else self.store.repo.read(oid)
-
-
-def _removes(one: Entry, path: str) -> bool:
-    return any(change.path == path and change.new is None for change in one.changes)

@@ -96,12 +96,21 @@ def _renamed(
 def _ids(repo: Repo, files: Mapping[str, Blob], wanted: Iterable[str] = ()) -> dict[str, str]:
     """The ids of those of the files that are notes and have one; with ``wanted``, only of files in
     which one of these stands."""
-    pages = [path for path in files if path.startswith("archival/") and path.endswith(".md")]
+    pages = [path for path in files if _is_note(path)]
     words = [ident.encode() for ident in wanted]
     found = {}
     for path, data in zip(pages, walk.blobs(repo, [files[p].oid for p in pages]), strict=True):
         if not words or any(word in data for word in words):
-            ident = scalar(parse_page(data).meta.get("id"))
+            ident = note_id(path, data)
             if ident:
                 found[path] = ident
     return found
+
+
+def note_id(path: str, data: bytes) -> str:
+    """The id in the front matter of a note; "" for any other file."""
+    return scalar(parse_page(data).meta.get("id")) if _is_note(path) else ""
+
+
+def _is_note(path: str) -> bool:
+    return path.startswith("archival/") and path.endswith(".md")

@@ -155,9 +155,9 @@ def undo(
             if not files:
                 raise NothingLeftError(
                     f"Nothing of {one_line(target.subject)!r} is left to take back: memory does "
-                    f"not hold it any more. {' '.join(_passed(store, target))}".strip()
+                    f"not hold it any more. {' '.join(work.told())}".strip()
                 )
-            adopted = store.adopt(files)
+            adopted = store.adopt([*files, *map(work.course.committed, files)])
             change.seen.update({path: work.today[path] for path in files})
             change.writes.update(files)
             change.modes.update(work.modes(files))
@@ -185,20 +185,8 @@ def undo(
         tuple(files),
         tuple(lines),
         (*adopted, *change.adopted),
-        tuple(_passed(store, target)),
+        tuple(work.told()),
     )
-
-
-def _passed(store: Store, target: Target) -> Iterator[str]:
-    """A sentence for each merge that was passed over and changed something by itself."""
-    for merge in target.passed:
-        paths = decided(store.repo, merge, MEMORY)
-        if paths:
-            name = merge.commit.commit[:7]
-            yield (
-                f"Passed over {name} ({one_line(merge.commit.subject, 50)}), a merge in which "
-                f"{_named(paths)} had to be settled: fsagent show {store.root} {name}"
-            )
 
 
 def _subject(of: str) -> str:
@@ -249,13 +237,26 @@ class _Undoing:
                     f"{one_line(self.target.subject)!r} is undone already, by {done[:7]}: "
                     "undo that one to have it again."
                 )
-            raise UndoConflict(
-                _explained(self.target, self.clashes, self.editable), tuple(self.clashes)
-            )
+            said = [_explained(self.target, self.clashes, self.editable), *self.course.likely]
+            raise UndoConflict(" ".join(said), tuple(self.clashes))
         changed = {path: d for path, d in self.result.items() if d != self.today[path]}
         if "agent.yaml" in changed and changed["agent.yaml"] is None:
             raise StoreError("An agent without agent.yaml is none: this cannot be undone.")
         return changed
+
+    def told(self) -> Iterator[str]:
+        """A sentence for each merge that was passed over and changed something by itself, and for
+        each file that may have another name by now."""
+        root, repo = self.store.root, self.store.repo
+        for merge in self.target.passed:
+            paths = decided(repo, merge, MEMORY)
+            if paths:
+                name = merge.commit.commit[:7]
+                yield (
+                    f"Passed over {name} ({one_line(merge.commit.subject, 50)}), a merge in which "
+                    f"{_named(paths)} had to be settled: fsagent show {root} {name}"
+                )
+        yield from self.course.likely
 
     def modes(self, files: Iterable[str]) -> dict[str, int]:
         """The modes that files which come back had."""
@@ -388,7 +389,8 @@ class _Undoing:
         """
         repo = self.store.repo
         if line and (one.commit.undoes or len(one.parents) > 1):
-            steps = trace(repo, path, self.course.rev, self.result[path] or b"", [line - 1])
+            name, data = self.course.committed(path), self.result[path] or b""
+            steps = trace(repo, name, self.course.rev, data, [line - 1])
             for step in steps[line - 1][:1]:
                 if step.commit not in (NOBODY, one.commit.commit):
                     commit = walk.commits(repo, [step.commit])[step.commit]

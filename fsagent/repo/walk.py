@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fsagent.errors import StoreError
-from fsagent.repo import sides
 from fsagent.repo.run import GitFailed
 from fsagent.repo.trees import parse
 
@@ -207,7 +206,7 @@ def along(
     """The commits of one line back from ``rev`` that changed one of ``paths``, newest first.
 
     The line is that of first parents, but for ``crossings``. A merge is compared with the parent
-    that the line goes on with.
+    that the line goes on with, which is the first of its ``parents`` here.
     """
     for merge, onward in crossings:
         for entry in log(repo, f"{merge}^1..{rev}", paths, "--first-parent"):
@@ -219,7 +218,9 @@ def along(
             if any(change.path == path or change.path.startswith(f"{path}/") for path in paths)
         ]
         if changes:
-            yield replace(entries(repo, [merge])[merge], changes=tuple(changes))
+            entry = entries(repo, [merge])[merge]
+            parents = (onward, *(one for one in entry.parents if one != onward))
+            yield replace(entry, parents=parents, changes=tuple(changes))
         rev = onward
     yield from log(repo, rev, paths, "--first-parent")
 
@@ -278,11 +279,6 @@ def _parsed(parts: Iterable[str]) -> Iterator[Entry]:
             model=trailers.get("Model"),
         )
         yield Entry(known, tuple(parents.split()), changes)
-
-
-def renamed(repo: Repo, commit: str, path: str) -> str | None:
-    """The name that a commit gave to a file which it removed, if it holds much the same there."""
-    return sides.renames(repo, f"{commit}^", commit).get(path)
 
 
 def path_of(repo: Repo, name: str, rev: str | None) -> str:
