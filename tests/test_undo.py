@@ -120,11 +120,46 @@ def test_the_same_words_clash(
         ("वह चाय पीता है", "वह चाय पीती है", "वह चाय पीते है"),
         ("So 👩 she is.", "So 👩\u200d👧 she is.", "So 👩\u200d👦 she is."),
         ("So 👍 it is.", "So 👍🏽 it is.", "So 👎🏽 it is."),
+        ("十二歳です", "十三歳です", "二十三歳です"),
+        ("2026年3月4日生まれ", "2026年3月5日生まれ", "2026年4月5日生まれ"),
+        ("二〇二六年三月", "二〇二六年四月", "二〇二七年四月"),
+        ("อายุ ๓๑ ปี", "อายุ ๓๒ ปี", "อายุ ๔๒ ปี"),
+        ("住在北京", "住在南京", "住在东京"),
+        ("หมา", "ม้า", "ม้่า"),
+        ("ខ្មែរ", "ខ្លែរ", "ខ្វែរ"),
+        ("စက္ကူ", "စက္ခူ", "စက္ဂူ"),
     ],
 )
 def test_a_word_is_never_made_of_two(before: str, after: str, today: str) -> None:
     assert merge_words(after, today, before, "ours") == (today, True)
     assert merge_words(after, today, before, "theirs") == (before, True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "today", "undone"),
+    [
+        ("私は東京に住んでいます。", "私は大阪に住んでいます。", "私は大阪に働いています。", "私は東京に働いています。"),
+        ("我住在北京，喜欢喝茶", "我住在上海，喜欢喝茶", "我住在上海，喜欢喝咖啡", "我住在北京，喜欢喝咖啡"),
+        ("我家在北京。", "我家在上海。", "我家在上海。有猫。", "我家在北京。有猫。"),
+        ("テムはネコがスキ", "テムはイヌがスキ", "ティムはイヌがスキ", "ティムはネコがスキ"),
+        ("ฉันชอบดื่มชาที่บ้าน", "ฉันชอบดื่มกาแฟที่บ้าน", "ฉันชอบดื่มกาแฟที่สวน", "ฉันชอบดื่มชาที่สวน"),
+        ("ខ្ញុំចូលចិត្តតែ", "ខ្ញុំចូលចិត្តឆ្កែ", "គាត់ចូលចិត្តឆ្កែ", "គាត់ចូលចិត្តតែ"),
+        ("LINEで2時に会う", "LINEで3時に会う", "Signalで3時に会う", "Signalで2時に会う"),
+    ],
+)  # fmt: skip
+def test_a_sentence_without_spaces_is_not_one_word(
+    before: str, after: str, today: str, undone: str
+) -> None:
+    assert merge_words(after, today, before, "ours") == (undone, False)
+    merged = take_back([f"a\n{before}\n", f"{after}\nb\n", f"x\n{today}\nb\n"])
+    assert not merged.clashes
+    assert merged.text("ours") == f"a\nx\n{undone}\n"
+
+
+def test_two_edits_of_a_word_without_spaces_are_one() -> None:
+    """Or half of one would stand in another: a letter that both share is so by chance."""
+    before, after, today = "彼は紅茶が好き", "彼は緑茶と水が好き", "彼は抹茶と水が好き"
+    assert merge_words(after, today, before, "ours") == (today, True)
 
 
 def test_words_that_come_back_are_the_same_words() -> None:

@@ -17,9 +17,30 @@ _DIFF_MAX = 4_000_000
 """Lengths, multiplied, up to which two lists are compared item by item; longer ones are first cut
 at what they share."""
 
-_TOKEN = re.compile(r"[-+]?\w+(?:[-.,:/@&'’+]+\w+)*|\r?\n|[^\S\n]+|[^\w\s]")
+_UNSPACED = (
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"  # Han
+    "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # Hiragana and Katakana
+    "\u0e01-\u0e4f\u0e81-\u0ecf\u0edc-\u0edf\u1780-\u17df"  # Thai, Lao and Khmer
+    "\u1000-\u103f\u1050-\u108f\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f"  # Myanmar
+)
+"""The letters of scripts that put no spaces between words: each is a word of its own."""
+
+_NUMERALS = "〇零一二三四五六七八九十百千万萬億亿兆"
+
+_WORD = rf"[^\W{_UNSPACED}]+"
+
+_TOKEN = re.compile(
+    rf"(?:[\d{_NUMERALS}]+[年月日号號時时点點分秒])+|[{_NUMERALS}]+|[{_UNSPACED}]"
+    rf"|[-+]?{_WORD}(?:[-.,:/@&'’+]+{_WORD})*|\r?\n|[^\S\n]+|[^\w\s]"
+)
 """A word, a line end, a space or a sign. A number, date, time or address is one word: of two edits
 of it no third one is made that nobody wrote."""
+
+_ALONE = re.compile(f"[{_UNSPACED}]")
+
+_STACKING = "\u17d2\u1039"
+"""The signs of Khmer and Burmese that put the next letter below the one before."""
 
 _JOINED = ("Mn", "Mc", "Me", "Cf")
 """Unicode's categories of what belongs to the letter or picture before it: accents, vowel signs."""
@@ -165,6 +186,8 @@ def _goes_on(before: str, token: str) -> bool:
         return False
     if category(first) in _JOINED or "\U0001f3fb" <= first <= "\U0001f3ff":  # shades of skin
         return True
+    if _ALONE.match(before) or _ALONE.match(first):
+        return last in _STACKING
     return category(last) in _JOINED and (first.isalnum() or last == "\u200d")
 
 
@@ -172,11 +195,13 @@ _Edit = tuple[int, int, list[str]]
 
 
 def _edits(old: list[str], new: list[str]) -> list[_Edit]:
-    """What turns one line into another. Words with only a space between them are one edit."""
+    """What turns one line into another. Words with only a space between them are one edit, and so
+    are those with a single letter of a script without spaces."""
     found: list[_Edit] = []
     for i1, i2, j1, j2 in differences(old, new):
         words, begin = new[j1:j2], i1
-        if found and not "".join(old[found[-1][1] : i1]).strip():
+        between = [word for word in old[found[-1][1] : i1] if word.strip()] if found else []
+        if found and (not between or (len(between) == 1 and _ALONE.match(between[0]))):
             begin, end, before = found.pop()
             words = [*before, *old[end:i1], *words]
         found.append((begin, i2, words))
@@ -199,9 +224,12 @@ def _meet(
     return False
 
 
+_WORDS = re.compile(f"[{_UNSPACED}]|{_WORD}")
+
+
 def words_of(text: str) -> Counter[str]:
     """The words of a line; its signs, where it has none."""
-    words = Counter(re.findall(r"\w+", text))
+    words = Counter(_WORDS.findall(text))
     return words or Counter(re.findall(r"\S", text))
 
 
