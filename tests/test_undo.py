@@ -188,6 +188,17 @@ def test_a_rewritten_book_takes_no_time() -> None:
     assert take_back([old, new, new + "more\n"]).text("ours") == old + "more\n"
 
 
+def test_a_passage_that_an_undo_rewrote_takes_no_time() -> None:
+    """None of its lines has been there before, and it is asked for each of them."""
+    old = "".join(f"line {n} of the old one\n" for n in range(5000))
+    new = "".join(f"{n} quite another\n" for n in range(5000))
+    last = "".join(f"nothing like {n}\n" for n in range(5000))
+    start = time.process_time()
+    undone = take_back([old, new, last, last + "more\n"], undos=[2], at=2).text("ours")
+    assert time.process_time() - start < 2
+    assert undone == new + "more\n"
+
+
 def test_two_far_edits_of_a_long_file() -> None:
     """What stands between them is the same, however long it is."""
     before = [f"line {n} of {n * 7 % 13}\n" for n in range(6000)]

@@ -17,6 +17,7 @@ Lines are lines of bytes to the end: no text is normalised, and what nobody touc
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -371,27 +372,22 @@ class _Weave:
         again: bool,
     ) -> list[_Line]:
         """New lines between two places: behind those that are gone, or as one of these again."""
+        gone: dict[str, list[int]] = {}
+        for spot in range(begin, end) if again else ():
+            if not self.lines[spot].alive:
+                gone.setdefault(self.lines[spot].key, []).append(spot)
         made: list[_Line] = []
         waiting: list[_Line] = []
         place = begin
         for text in texts:
-            spot = place
-            while again and spot < end:
-                line = self.lines[spot]
-                if not line.alive and line.key == _chomp(text):
-                    break
-                spot += 1
-            if again and spot < end:
-                line = self.lines[spot]
-                line.alive, line.text, line.step, line.moved, line.heirs = (
-                    True,
-                    text,
-                    number,
-                    None,
-                    [],
-                )
-                added += [(spot, one) for one in reversed(waiting)]
-                waiting, place = [], spot + 1
+            spots = gone.get(_chomp(text), [])
+            found = bisect_left(spots, place)
+            if found < len(spots):
+                line = self.lines[spots[found]]
+                line.alive, line.text, line.step = True, text, number
+                line.moved, line.heirs = None, []
+                added += [(spots[found], one) for one in reversed(waiting)]
+                waiting, place = [], spots[found] + 1
             else:
                 line = _Line(text, step=number)
                 waiting.append(line)
