@@ -32,8 +32,8 @@ class Adopted:
 class Joining:
     """What a change takes in from another history, and from where.
 
-    ``heads`` is what HEAD held for the paths that are written, ``taken`` the blobs of those that
-    are as the other history has them.
+    ``heads`` is what HEAD held for the paths that are written, ``taken`` what those come to be that
+    are as one of the two histories has them (None: they go); their bytes are in the repository.
     """
 
     join: Join

@@ -263,14 +263,10 @@ class Store:
             return
         with self._writing():
             taken = joining.taken if joining else {}
-            writes = {
-                path: data
-                for path, data in change.writes.items()
-                if data != self.now(path) or path in taken
-            }
+            writes = {p: data for p, data in change.writes.items() if data != self.now(p)}
             if not writes and not change.included and not joining:
                 return
-            self._unfiltered([*writes, *change.included])
+            self._unfiltered([*writes, *taken, *change.included])
             self.ready()
             self._without_secrets(change, writes)
             for _ in range(_TRIES):
@@ -281,7 +277,7 @@ class Store:
             else:
                 raise StoreError(f"{self.root} is committed to all the time: try again later.")
             change.commit = made.commit
-            for path in (*writes, *change.included):
+            for path in (*writes, *taken, *change.included):
                 self.live.pop(path, None)
             if made.late:
                 with contextlib.suppress(StoreError):  # it is committed; the next turn adopts them
@@ -302,26 +298,30 @@ class Store:
 
     def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
         """One try at a commit: what a hand has changed in these files comes first."""
-        states = self.repo.compare([*writes, *change.included])
+        joining = change.joining
+        taken = joining.taken if joining else {}
+        states = self.repo.compare([*writes, *taken, *change.included])
         for _ in range(_TRIES):  # until what stands in these files is in the history
-            adopted = self._adopt({path: states[path] for path in writes})
+            adopted = self._adopt({path: states[path] for path in (*writes, *taken)})
             if not adopted:
                 break
             change.adopted += adopted
             states = self.repo.compare(states)
         else:
-            raise StoreError(f"{min(writes)} is saved all the time: try again later.")
+            raise StoreError(f"{min(states)} is saved all the time: try again later.")
         puts = {}
-        joining = change.joining
-        for path, data in writes.items():
+        for path in (*writes, *taken):
             state = states[path]
             if path in change.seen and not state.holds(change.seen[path]):
                 raise EditedError(f"{path} was edited in this very moment: read it again.")
             if joining and state.head != joining.heads.get(path, state.head):
                 raise EditedError(f"{path} was edited in this very moment: try again.")
             self._inside(path)
-            known = joining.taken.get(path) if joining else None
-            puts[path] = Put.write(data, state.work, change.modes.get(path, 0o100644), known)
+            if path in writes:
+                mode = change.modes.get(path, 0o100644)
+                puts[path] = Put.write(writes[path], state.work, mode)
+            else:
+                puts[path] = Put.known(taken[path], state.work)
         puts |= {path: states[path].put() for path in change.included}
         text = format_message(change.subject, change.trailers)
         seen = {path: state.head for path, state in states.items()}

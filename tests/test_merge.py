@@ -187,6 +187,17 @@ def test_what_is_not_to_be_merged_says_so(make: Make, tmp_path: Path) -> None:
     other.close()
 
 
+def test_another_agent_that_is_not_whole_is_not_taken_in(minds: tuple[Agent, Agent]) -> None:
+    sarah, alex = minds
+    head = sarah.store.repo.head()
+    oid = git(alex, "rev-parse", "HEAD:core/human.md").strip()
+    (alex.root / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    with pytest.raises(StoreError, match=r"alex cannot be read as a whole \(.*fsagent check"):
+        sarah.merge(alex.root)
+    assert sarah.store.repo.head() == head
+    alex.close()
+
+
 def test_the_past_takes_nothing_in(minds: tuple[Agent, Agent]) -> None:
     sarah, alex = minds
     for act in (lambda past: past.merge(alex.root), lambda past: past.sync(str(alex.root))):

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -368,6 +369,26 @@ def test_files_of_a_persons_own_come_along_and_their_edits_are_not_overwritten(
     desktop.sync()
     laptop.sync()
     assert not os.access(desktop.root / "run.sh", os.X_OK)
+    in_step(laptop, desktop)
+
+
+def test_what_comes_is_not_held_in_memory_all_at_once(machines: Machines) -> None:
+    laptop, desktop = machines()
+    (laptop.root / "files").mkdir()
+    for number in range(30):
+        (laptop.root / f"files/{number}.bin").write_bytes(os.urandom(1_000_000))
+    laptop.adopt()
+    laptop.sync()
+    desktop.notes.add("So that there is something to merge.")
+    tracemalloc.start()
+    try:
+        assert desktop.sync().merged
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000
+    assert git(desktop, "status", "--porcelain") == ""
+    laptop.sync()
     in_step(laptop, desktop)
 
 

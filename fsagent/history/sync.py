@@ -283,18 +283,16 @@ def _join(
         change.begin()
         joined = join(repo, ours, theirs, identity)
         _refuse_edits(store, joined, theirs.name)
-        files = {path: joined.data(repo, path) for path in joined.heads}
         change.modes = joined.modes
         change.refuses_secrets = False  # it is in that history: here it only comes along
-        # Those that go come first: a folder may come in the place of a file.
-        change.writes = dict(sorted(files.items(), key=lambda one: (one[1] is not None, one[0])))
+        change.writes = dict(joined.made)
         if tell:
-            paths = sorted(files, key=lambda path: (not path.startswith("core/"), path))
+            paths = sorted(joined.heads, key=lambda path: (not path.startswith("core/"), path))
             lines = (
                 line
                 for path in paths
                 if path.startswith(("core/", "archival/"))
-                for line in changed_lines(store.now(path), files[path])
+                for line in changed_lines(store.now(path), joined.data(repo, path))
             )
             changed = shortened(list(islice(lines, _LINES)))
             what = f"{person.name} brought in the memory of {theirs.name}:\n{changed}"
@@ -309,7 +307,7 @@ def _join(
             events = [*events, (what, change.id)]
         taken = dict(joined.taken)
         if events:
-            taken.pop(add_events(change, events), None)
+            taken.pop(add_events(change, events, joined), None)
         ahead = not events and not identity and repo.descends(ours.commit, theirs.commit)
         over = ours.commit if ahead else None
         change.joining = Joining(Join(theirs.commit, over), joined.heads, taken)
@@ -337,14 +335,20 @@ def _refuse_edits(store: Store, joined: Joined, name: str) -> None:
             )
 
 
-def add_events(change: Change, events: list[tuple[str, str]]) -> str:
-    """Let a change add these to recall; the answer is the segment that takes them."""
-    clock = change.store.clock
+def add_events(change: Change, events: list[tuple[str, str]], joined: Joined | None = None) -> str:
+    """Let a change add these to recall; the answer is the segment that takes them.
+
+    ``joined`` is what the change takes in, if it is a merge: the segment may be of that.
+    """
+    store, clock = change.store, change.store.clock
     records = [
         Record(clock.id(), stamp(clock.now()), "event", text, "", change=ident)
         for text, ident in events
     ]
-    path, data = change.store.with_records(records)
-    now = change.store.now(path) or b""
-    change.writes[path] = (change.writes.get(path, now) or b"") + data[len(now) :]
+    path, data = store.with_records(records)
+    now = store.now(path) or b""
+    before = change.writes.get(path, now)
+    if joined and path in joined.heads:
+        before = joined.data(store.repo, path)
+    change.writes[path] = (before or b"") + data[len(now) :]
     return path

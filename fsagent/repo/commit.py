@@ -130,6 +130,7 @@ class Pipeline:
                 else:
                     data, stat = read(f"{self.root}/{path}")
                     work = Blob(blob_id(data), mode)
+                    data = data if work != staged else None  # which may be large
             elif entry and entry.left_out:
                 work = staged
             found[path] = State(self._in_tree(tree, name), staged, work, data, stat)
@@ -272,7 +273,7 @@ class Pipeline:
 
     def _lay(self, plan: _Plan) -> None:
         """Lay everything ready beside: the files' new bytes, the branch's, and an empty index."""
-        plan.laid.lay(settle=self.durable)
+        plan.laid.lay(self.objects.read, settle=self.durable)
         commit = plan.commit.oid.hex().encode() + b"\n"
         disk.write(f"{self.tmp}/{plan.id}.ref", [commit], 0o666, settle=self.durable)
         if plan.touches_index:

@@ -36,10 +36,10 @@ class Blob:
 class Put:
     """What a commit does to one path; without ``blob`` the path goes.
 
-    ``how``: "write" puts ``data`` into the work tree, where ``was`` stands now; "take" commits what
-    stands there (``stat`` is the file's state when it was read, ``was`` what was staged); "staged"
-    leaves both the work tree and the index alone. ``made`` is the blob, where it may be new to the
-    repository.
+    ``how``: "write" puts the blob into the work tree, where ``was`` stands now (``data`` are its
+    bytes; without them it is in the repository already); "take" commits what stands there (``stat``
+    is the file's state when it was read, ``was`` what was staged); "staged" leaves both the work
+    tree and the index alone. ``made`` is the blob, where it may be new to the repository.
     """
 
     how: Literal["write", "take", "staged"]
@@ -50,22 +50,20 @@ class Put:
     stat: os.stat_result | None = None
 
     @classmethod
-    def write(
-        cls,
-        data: bytes | None,
-        was: Blob | None,
-        mode: int = 0o100644,
-        known: Blob | None = None,
-    ) -> Put:
+    def write(cls, data: bytes | None, was: Blob | None, mode: int = 0o100644) -> Put:
         """Put ``data`` (None: no file) in the place of ``was``, whose mode stays.
 
-        Where there was no file, ``mode`` is that of the new one. ``known`` is the blob that the
-        repository has of ``data`` already; then its mode counts.
+        Where there was no file, ``mode`` is that of the new one.
         """
-        if data is None or known:
-            return cls("write", known, None, data, was)
+        if data is None:
+            return cls("write", None, was=was)
         made = encode(b"blob", data)
         return cls("write", Blob(made.oid.hex(), was.mode if was else mode), made, data, was)
+
+    @classmethod
+    def known(cls, blob: Blob | None, was: Blob | None) -> Put:
+        """Put what the repository holds already (None: no file) in the place of ``was``."""
+        return cls("write", blob, was=was)
 
     @classmethod
     def aside(cls, data: bytes, mode: int) -> Put:

@@ -18,7 +18,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -167,8 +166,7 @@ class Recovery:
             if state.work == put.blob:  # the file is written; where HEAD is not so yet, take it
                 made[path] = Put("take", put.blob, None, None, put.was, state.stat)
             elif put.how == "write" and state.work == put.was:
-                data = self.pipeline.objects.read(put.blob.oid) if put.blob else None
-                made[path] = replace(Put.write(data, put.was), blob=put.blob)
+                made[path] = Put.known(put.blob, put.was)
             else:  # edited since, by a person: theirs stays in the work tree
                 made[path] = Put("take", put.blob)
         person = Person(*facts["author"])

@@ -30,6 +30,7 @@ from fsagent.repo.run import (
     ALWAYS,
     PROTOCOLS,
     GitFailed,
+    piped,
     plain_environment,
     run,
     transport,
@@ -413,13 +414,16 @@ def take(repo: Repo, other: Repo, commit: str) -> None:
         return
     objects = str(other.place.common / "objects")
     quoted = objects.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    more = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"'}
+    there = {**repo._env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"'}
     wanted = f"{commit}\n" + "".join(f"^{head}\n" for head in [repo.head()] if head)
     try:
-        pack = repo._git(
-            "pack-objects", "-q", "--revs", "--stdout", stdin=wanted.encode(), more=more
+        piped(
+            ["git", *ALWAYS, "pack-objects", "-q", "--revs", "--stdout"],
+            ["git", *ALWAYS, *_SURE, "index-pack", "--stdin", "--strict"],
+            (there, repo._env),
+            repo.root,
+            wanted.encode(),
         )
-        repo._git(*_SURE, "index-pack", "--stdin", "--strict", stdin=pack)
     except GitFailed as error:
         raise StoreError(
             f"{other.root} cannot be read as a whole ({_why(error.text)}): "

@@ -73,7 +73,9 @@ class GitFailed(StoreError):
         self.out = out
 
 
-def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"") -> bytes:
+def run(
+    command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes | IO[bytes] = b""
+) -> bytes:
     """What a command prints; with an exit status other than 0 it raises GitFailed."""
     writing = inherited()
     try:
@@ -116,6 +118,44 @@ def run(command: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes = b"
     return out
 
 
+def piped(
+    first: list[str],
+    second: list[str],
+    envs: tuple[Mapping[str, str], ...],
+    cwd: Path,
+    given: bytes,
+) -> None:
+    """Run two commands: the first reads what is ``given``, the second what the first one prints.
+
+    Raises:
+        GitFailed: one of them failed.
+    """
+    import tempfile
+
+    with tempfile.TemporaryFile() as said, _as_file(given) as file:
+        try:
+            one = subprocess.Popen(
+                first, stdin=file, stdout=subprocess.PIPE, stderr=said, env=envs[0], cwd=cwd
+            )
+        except FileNotFoundError:
+            raise AgentError(_NO_GIT) from None
+        failed = None
+        with one:
+            try:
+                run(second, envs[1], cwd, one.stdout or b"")
+            except GitFailed as error:
+                failed = error
+            finally:
+                if one.stdout:
+                    one.stdout.close()  # which ends the first one where nobody reads on
+        said.seek(0)
+        text = said.read().decode(errors="replace").strip()
+        if one.returncode and text:  # the second one fails with it, and does not know why
+            raise GitFailed(" ".join(first[-3:]), text)
+        if failed:
+            raise failed
+
+
 def parts(command: list[str], env: Mapping[str, str], cwd: Path) -> Iterator[str]:
     """What a command prints, between NULs and as it comes; it ends when nobody wants more.
 
@@ -152,8 +192,10 @@ def parts(command: list[str], env: Mapping[str, str], cwd: Path) -> Iterator[str
             raise GitFailed(" ".join(command[-3:]), text)
 
 
-def _as_file(data: bytes) -> IO[bytes]:
+def _as_file(data: bytes | IO[bytes]) -> IO[bytes]:
     """``data`` as a file to read: ``communicate`` forgets its input when it is called again."""
+    if not isinstance(data, bytes):
+        return data
     if not data:
         return open(os.devnull, "rb")
     import tempfile

@@ -85,6 +85,7 @@ class Slow:
                 data, stat = read(f"{self.root}/{path}")
                 mode = self.pipeline.mode(stat, staged.get(path))
                 work = Blob(blob_id(data, self._algorithm), mode)
+                data = data if work != staged.get(path) else None  # which may be large
             elif path in left_out:
                 work = staged.get(path)
             found[path] = State(heads.get(path), staged.get(path), work, data, stat)
@@ -128,7 +129,7 @@ class Slow:
             if not merge and all(put.how == "staged" for put in puts.values()):
                 self._commit_staged(draft)
             else:
-                laid.lay(settle=self.pipeline.durable)
+                laid.lay(self.pipeline.objects.read, settle=self.pipeline.durable)
                 disk.write(f"{self.tmp}/{ident}.index", [], 0o666)
                 entry = intent(ident, draft, Head(None, before), None)
                 self.pipeline.journal.append(entry, flush=self.pipeline.durable)

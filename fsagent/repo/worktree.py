@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os
 import stat as kinds
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from fsagent.repo import disk
 from fsagent.repo.puts import Put
@@ -39,19 +39,20 @@ class Laid:
         self._stats: dict[str, os.stat_result] = {}
         self._begun: list[str] = []
 
-    def lay(self, *, settle: bool) -> None:
-        """Write each file's new bytes beside it.
+    def lay(self, read: Callable[[str], bytes], *, settle: bool) -> None:
+        """Write each file's new bytes beside it; ``read`` those that the repository holds already.
 
         With ``settle`` they are on the disk with the journal's flush, so that a power cut leaves
         each file old or new: a file that is moved into place before its bytes are there would be
         empty then.
         """
         for path, put in self._puts.items():
-            if put.data is not None:
+            if put.blob:
                 spare = self._spare[path]
+                data = read(put.blob.oid) if put.data is None else put.data
                 old = plain_file(f"{self.root}/{path}")
                 mode = _permissions(old, put)
-                self._stats[path] = disk.write(spare, [put.data], mode, settle=settle)
+                self._stats[path] = disk.write(spare, [data], mode, settle=settle)
                 if old and kinds.S_IMODE(self._stats[path].st_mode) != mode:
                     os.chmod(spare, mode)  # what the umask took away
 
@@ -63,10 +64,10 @@ class Laid:
         Raises:
             OSError: a folder that is not empty stands where a file is to be.
         """
-        for path, put in sorted(self._puts.items(), key=lambda one: one[1].data is not None):
+        for path, put in sorted(self._puts.items(), key=lambda one: one[1].blob is not None):
             target, spare = f"{self.root}/{path}", self._spare[path]
             self._begun.append(path)
-            if put.data is None:
+            if put.blob is None:
                 with contextlib.suppress(FileNotFoundError):
                     disk.rename(target, f"{spare}.was")
                 continue
