@@ -157,6 +157,9 @@ def test_a_secret_of_another_history_hinders_no_sync(machines: Machines) -> None
     desktop.notes.add("A note of its own.")
     desktop.sync()
     assert key in (desktop.root / "archival/by-hand.md").read_text()
+    # What the agent is told of it gets into recall, as anything else, without the key.
+    assert "not kept)" in said(laptop)[-1]
+    assert not any(key in text for agent in (laptop, desktop) for text in said(agent))
 
 
 def test_what_was_said_on_two_machines_is_one_conversation_in_the_order_of_time(
