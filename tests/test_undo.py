@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import hypothesis.strategies as st
 import pytest
-from fsagent import Agent, ScriptedClient, call
-from fsagent.environment import Environment
+from fsagent import Agent, call
 from fsagent.errors import StoreError, UndoConflict
 from fsagent.history.edits import merge_words
 from fsagent.history.merge import take_back
 from fsagent.history.undo import KeptError, NothingLeftError, step_back, step_forward
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from conftest import FixedClock, git, script, subjects
+from conftest import git, script, subjects
 
 HUMAN = "core/human.md"
 
@@ -95,6 +86,8 @@ def test_later_changes_stay(before: str, after: str, today: str, undone: str) ->
         ("Likes tea.\nb\n", "Likes milk.\nb\n", "b\nc\n", "b\nc\n", "Likes tea.\nb\nc\n", 1),
         ("old\nb\n", "NEW\nb\n", "b\n", "b\n", "old\nb\n", 1),
         ("x\ny\n", "x\ny\nA b c d\n", "A b c e\nx\ny\n", "A b c e\nx\ny\n", "x\ny\n", 1),
+        # the change moved and edited a line that has been deleted since
+        ("A b c d\nx\ny\n", "x\ny\nA b c e\n", "x\nz\ny\n", "x\nz\ny\n", "A b c d\nx\nz\ny\n", 1),
         # two changes of the line, of which only one is in the way
         ("a b c d e\n", "A b c d E\n", "A b c d X\nz\n", "a b c d X\nz\n", "a b c d e\nz\n", 1),
     ],
@@ -168,6 +161,14 @@ def test_words_that_come_back_are_the_same_words() -> None:
     assert take_back(versions, undos=[2, 3]).text("ours") == "a\nb\n"
     # where somebody wrote it anew, it is theirs
     assert take_back(versions).text("ours") == "a\nX\nb\n"
+
+
+def test_a_line_that_came_back_and_has_moved_since_is_there() -> None:
+    """What deleted it is undone already: to take that back once more is nothing."""
+    versions = ["w\n", "w\nA b c d\nB\n", "w\n", "w\nA b c d\nB\n", "w\nB\nA b x d\n"]
+    merged = take_back(versions, undos=[2, 3], at=2)
+    assert merged.text("ours") == versions[-1]
+    assert not merged.clashes
 
 
 def test_lines_come_back_in_their_order() -> None:
@@ -719,353 +720,3 @@ def test_the_past_is_refused_with_the_way_on(sarah: Agent, monkeypatch: pytest.M
         name = git(sarah, "rev-parse", "--short=7", "HEAD~1").strip()
         way = f"To go on from there: fsagent chat {sarah.root} --at {name} --fork NEW\n"
         assert err.endswith(way) == (line == "/undo\n")
-
-
-# ── random histories ──────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(eq=False)
-class Line:
-    """A line of the model: it is itself whatever its words are and wherever it stands."""
-
-    words: list[str]
-    alive: bool = True
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words)
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A piece of what one change did: a line came or went, or one of its words was exchanged."""
-
-    kind: str
-    line: Line
-    words: tuple[str, ...] = ()
-    place: int = 0
-    old: str = ""
-    new: str = ""
-
-
-class Clashing(Exception):
-    pass
-
-
-@dataclass
-class Did:
-    """A change of the model: its commit's name, and its effects in the order in which they came."""
-
-    name: str
-    path: str
-    effects: list[Effect] = field(default_factory=list)
-
-
-def taken_back(effects: list[Effect]) -> list[Effect]:
-    """Do to the model what undoing these has to do; what was done.
-
-    Raises:
-        Clashing: a later change is of the same words.
-    """
-    done: list[Effect] = []
-    for effect in reversed(effects):
-        line = effect.line
-        if effect.kind == "comes" and line.alive:
-            if tuple(line.words) != effect.words:
-                raise Clashing
-            line.alive = False
-            done.append(Effect("goes", line))
-        elif effect.kind == "goes" and not line.alive:
-            line.alive = True
-            done.append(Effect("comes", line, tuple(line.words)))
-        elif effect.kind == "word":
-            now = line.words[effect.place]
-            if not line.alive or now not in (effect.old, effect.new):
-                raise Clashing
-            if now == effect.new:
-                line.words[effect.place] = effect.old
-                done.append(Effect("word", line, (), effect.place, now, effect.old))
-    return done
-
-
-def net(effects: list[Effect], before: dict[int, list[str]]) -> list[Effect]:
-    """The effects of one commit that did several things: what is between is in no file."""
-    by_line: dict[int, list[Effect]] = {}
-    for effect in effects:
-        by_line.setdefault(id(effect.line), []).append(effect)
-    found = []
-    for ident, of_line in by_line.items():
-        kinds, line = [effect.kind for effect in of_line], of_line[0].line
-        if "comes" in kinds and "goes" not in kinds:
-            found.append(Effect("comes", line, tuple(line.words)))
-        elif "goes" in kinds and "comes" not in kinds:
-            line.words = list(before[ident])
-            found.append(Effect("goes", line))
-        elif "comes" not in kinds:
-            words = zip(before[ident], line.words, strict=True)
-            found += [
-                Effect("word", line, (), place, old, new)
-                for place, (old, new) in enumerate(words)
-                if old != new
-            ]
-    return found
-
-
-PATHS = ("core/human.md", "core/persona.md")
-
-
-class Undoing(RuleBasedStateMachine):
-    """A model of lines with identities beside an agent that knows only its files and Git."""
-
-    @initialize()
-    def begin(self) -> None:
-        self.home = Path(tempfile.mkdtemp())
-        environment = Environment(
-            cache_dir=self.home / "cache", state_dir=self.home / "state", embed=False
-        )
-        self.agent = Agent.init(
-            self.home / "life", client=ScriptedClient(), clock=FixedClock(), environment=environment
-        )
-        self.count = 0
-        self.lines: dict[str, list[Line]] = {path: [] for path in PATHS}
-        self.order: dict[tuple[int, int], bool] = {}
-        """Of two lines that were there at once, whether the first stood above."""
-        self.wanderers: set[int] = set()
-        """Lines that an undo may move."""
-        self.keep: list[Line] = []
-        self.done: list[Did] = []
-        self.turns: dict[str, list[Did]] = {}
-        self.pending: Did | None = None
-        for path in PATHS:
-            page = (self.agent.root / path).read_text()
-            head = page[: page.index("---", 4) + 4] + "\n"
-            (self.agent.root / path).write_text(head)
-        self.agent.adopt()
-        self.head = head_of = git(self.agent, "rev-parse", "HEAD").strip()
-        assert head_of
-
-    # what the agent has
-
-    def file(self, path: str) -> tuple[str, list[str]]:
-        """The front matter, and the lines."""
-        data = (self.agent.root / path).read_text()
-        end = data.index("---\n", 4) + 5
-        return data[:end], data[end:].splitlines()
-
-    def alive(self, path: str) -> list[Line]:
-        """The model's lines in the order in which they stand in the file; they are the file's."""
-        by_text = {line.text: line for line in self.lines[path] if line.alive}
-        assert sorted(self.file(path)[1]) == sorted(by_text)
-        return [by_text[text] for text in self.file(path)[1]]
-
-    def note_order(self) -> None:
-        """Lines that were there at once before stand as they stood; from now on, as they stand."""
-        for path in PATHS:
-            found = self.alive(path)
-            for at, above in enumerate(found):
-                for below in found[at + 1 :]:
-                    if {id(above), id(below)} & self.wanderers:
-                        continue
-                    assert self.order.get((id(above), id(below)), True)
-                    self.order[id(above), id(below)] = True
-                    self.order[id(below), id(above)] = False
-
-    def forget_order(self, line: Line) -> None:
-        self.order = {pair: way for pair, way in self.order.items() if id(line) not in pair}
-
-    def new_line(self, path: str) -> Line:
-        line = Line([self.word() for _ in range(4)])
-        self.keep.append(line)
-        self.lines[path].append(line)
-        return line
-
-    def word(self) -> str:
-        self.count += 1
-        return f"w{self.count}"
-
-    # what happens
-
-    def edited(self, path: str, op: str, number: int) -> tuple[list[str], Did] | None:
-        """One edit: the file's lines after it. The model has it too."""
-        found = self.alive(path)
-        did = Did("", path)
-        if op == "append" or not found:
-            line = self.new_line(path)
-            found.append(line)
-            did.effects.append(Effect("comes", line, tuple(line.words)))
-        elif op == "insert":
-            for _ in range(1 + number % 2):
-                line = self.new_line(path)
-                found.insert(number % (len(found) + 1), line)
-                did.effects.append(Effect("comes", line, tuple(line.words)))
-        elif op == "word":
-            line, place = found[number % len(found)], number % 4
-            old, line.words[place] = line.words[place], self.word()
-            did.effects.append(Effect("word", line, (), place, old, line.words[place]))
-        elif op == "delete":
-            line = found.pop(number % len(found))
-            line.alive = False
-            did.effects.append(Effect("goes", line))
-        elif op == "rethink":  # a word in every other line, and one line more
-            for line in found[number % 2 :: 2]:
-                place = number % 4
-                old, line.words[place] = line.words[place], self.word()
-                did.effects.append(Effect("word", line, (), place, old, line.words[place]))
-            line = self.new_line(path)
-            found.append(line)
-            did.effects.append(Effect("comes", line, tuple(line.words)))
-        elif op == "shift":  # moved, and edited on the way; an undo moves it, too
-            line, place = found.pop(number % len(found)), number % 4
-            old, line.words[place] = line.words[place], self.word()
-            did.effects.append(Effect("word", line, (), place, old, line.words[place]))
-            found.insert((number // 7) % (len(found) + 1), line)
-            self.wanderers.add(id(line))
-        elif op == "move":  # which cannot be undone in the model, and is not tried
-            line = found.pop(number % len(found))
-            self.forget_order(line)
-            found.insert((number // 7) % (len(found) + 1), line)
-        return [line.text for line in found], did
-
-    @rule(
-        path=st.sampled_from(PATHS),
-        op=st.sampled_from(
-            ["append", "append", "insert", "word", "delete", "rethink", "move", "shift"]
-        ),
-        number=st.integers(0, 1000),
-        by_hand=st.booleans(),
-        wait=st.booleans(),
-    )
-    def change(self, path: str, op: str, number: int, by_hand: bool, wait: bool) -> None:
-        self.settle()
-        found = self.edited(path, op, number)
-        assert found
-        lines, did = found
-        if not did.effects:  # a file of one line has none to move: nothing is done
-            return
-        if by_hand:
-            text = self.file(path)[0] + "".join(f"{line}\n" for line in lines)
-            (self.agent.root / path).write_text(text)
-            self.pending = did
-            if not wait:
-                self.settle()
-        else:
-            self.agent.blocks[path[5:-3]] = "\n".join(lines)
-            self.named(did)
-
-    @rule(ops=st.lists(st.sampled_from(["append", "insert", "word"]), min_size=2, max_size=3),
-          path=st.sampled_from(PATHS), number=st.integers(0, 1000))  # fmt: skip
-    def turn(self, ops: list[str], path: str, number: int) -> None:
-        self.settle()
-        turn, dids = self.agent.store.clock.id(), []
-        for op in ops:
-            found = self.edited(path, op, number)
-            assert found
-            with self.agent.store.change("tool", turn=turn) as change:
-                change.set_block(path[5:-3], "\n".join(found[0]))
-            dids.append(self.named(found[1]))
-        self.turns[turn] = dids
-
-    @rule()
-    def talk(self) -> None:
-        self.settle()
-        self.agent._client = ScriptedClient(["ok"])
-        self.agent.chat("go on")
-
-    def settle(self) -> None:
-        if self.pending:
-            self.agent.adopt()
-            self.named(self.pending)
-            self.pending = None
-
-    def named(self, did: Did, name: str = "HEAD") -> Did:
-        did.name = git(self.agent, "rev-parse", name).strip()
-        if did.effects:
-            self.done.append(did)
-        return did
-
-    @precondition(lambda self: self.done)
-    @rule(number=st.integers(0, 1000), again=st.booleans())
-    def undo_any(self, number: int, again: bool) -> None:
-        did = self.done[-1 - number % len(self.done)]
-        self.undo(did.name, did.path, did.effects, again)
-
-    @precondition(lambda self: self.turns)
-    @rule(number=st.integers(0, 1000), again=st.booleans())
-    def undo_turn(self, number: int, again: bool) -> None:
-        turn = list(self.turns)[-1 - number % len(self.turns)]
-        effects = [effect for did in self.turns[turn] for effect in did.effects]
-        self.undo(turn, self.turns[turn][0].path, effects, again)
-
-    def undo(self, name: str, path: str, effects: list[Effect], again: bool) -> None:
-        saved = [(line, list(line.words), line.alive) for line in self.keep]
-        before, files = git(self.agent, "rev-parse", "HEAD").strip(), self.files()
-        recall = self.recall()
-        pending = self.pending if self.pending and self.pending.path == path else None
-        try:
-            done = net(taken_back(effects), {id(line): words for line, words, _ in saved})
-        except Clashing:
-            for line, words, alive in saved:
-                line.words, line.alive = words, alive
-            with pytest.raises((UndoConflict, NothingLeftError)) as error:
-                self.agent.undo(name)
-            if error.type is NothingLeftError:  # what clashes with it is its own undo
-                assert "is undone already" in str(error.value)
-            assert git(self.agent, "rev-parse", "HEAD").strip() == before
-            assert (self.files(), self.recall()) == (files, recall)
-            return
-        if not done:
-            with pytest.raises(NothingLeftError):
-                self.agent.undo(name)
-            assert git(self.agent, "rev-parse", "HEAD").strip() == before
-            assert (self.files(), self.recall()) == (files, recall)
-            return
-        undone = self.agent.undo(name)
-        assert self.recall().startswith(recall)
-        assert self.recall().count(b"\n") == recall.count(b"\n") + (2 if pending else 1)
-        if pending:
-            self.named(pending, "HEAD~1")
-            self.pending = None
-        self.note_order()
-        self.named(Did("", path, done))
-        assert (
-            git(self.agent, "rev-list", "--count", f"{before}..HEAD") == f"{2 if pending else 1}\n"
-        )
-        if again:  # the undo of an undo gives the bytes back
-            self.undo(undone.change, path, done, False)
-            if not pending:
-                assert self.files() == files
-
-    def files(self) -> dict[str, bytes]:
-        return {path: (self.agent.root / path).read_bytes() for path in PATHS}
-
-    def recall(self) -> bytes:
-        return b"".join(self.agent.store.read(path) for path in self.agent.store.segments())
-
-    @invariant()
-    def the_files_are_the_model(self) -> None:
-        self.note_order()
-
-    @invariant()
-    def the_tree_is_clean_and_history_only_grows(self) -> None:
-        waiting = [self.pending.path] if self.pending and self.pending.effects else []
-        if not self.pending or self.pending.effects:
-            status = git(self.agent, "status", "--porcelain")
-            assert status == "".join(f" M {path}\n" for path in waiting)
-        git(self.agent, "merge-base", "--is-ancestor", self.head, "HEAD")
-        self.head = git(self.agent, "rev-parse", "HEAD").strip()
-
-    def teardown(self) -> None:
-        if hasattr(self, "agent"):
-            assert git(self.agent, "fsck", "--strict", "--no-dangling") == ""
-            self.agent.close()
-            shutil.rmtree(self.home)
-
-
-TestUndoing = Undoing.TestCase
-TestUndoing.settings = settings(
-    max_examples=int(os.environ.get("UNDO_EXAMPLES", "6")),
-    stateful_step_count=25,
-    deadline=None,
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)

@@ -179,18 +179,19 @@ class _Taking:
     def back(self, passage: _Passage) -> None:
         if passage.edited:
             self._edited(*passage.edited)
-        elif passage.moved:
+            return
+        if passage.moved:
             self._moved(passage.gone[0], passage.made[0])
-        elif not passage.gone:
+            return
+        gone = [line.now() for line in passage.gone]  # they may have come back, and moved since
+        if not gone:
             for line in passage.made:
                 self._made([line], [])
         elif not passage.made:
-            for line in passage.gone:
+            for line in gone:
                 line.alive = True
-        elif any(line.now().alive for line in passage.made) or not all(
-            line.alive for line in passage.gone
-        ):
-            self._made(passage.made, passage.gone)
+        elif any(line.now().alive for line in passage.made) or not all(line.alive for line in gone):
+            self._made(passage.made, gone)
 
     def _made(self, made: list[_Line], gone: list[_Line]) -> None:
         """Lines that the change put there, in the place of those that it removed."""
@@ -220,7 +221,7 @@ class _Taking:
         """A line that the change moved goes back, with what others made of it since."""
         now, after = made.now(), self.texts[id(made)]
         if not now.alive:
-            if now.followers():
+            if now.followers() or gone.text != after:
                 self._clash(after, now.followers(), [gone], gone.text, now)
             return
         text = self._words_back(now, after, gone.text)
