@@ -186,10 +186,14 @@ class Agent:
         from fsagent.history.sync import clone
 
         environment = environment or Environment.read()
-        root = clone(place, Path(directory), state_dir=environment.state_dir, ask=ask)
-        return cls.open(
+        root = Path(directory)
+        told = clone(place, root, state_dir=environment.state_dir, ask=ask)
+        agent = cls.open(
             root, client, tools=tools, model=model, environment=environment, clock=clock
         )
+        for text in told:
+            agent.store.warn(text)
+        return agent
 
     # ── what it is ────────────────────────────────────────────────────────────────────────────
 

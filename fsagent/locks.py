@@ -29,6 +29,18 @@ def held(lock: Path) -> bool:
     return False
 
 
+@contextmanager
+def alone(lock: Path) -> Iterator[bool]:
+    """Hold the lock on a file that is there; False where somebody else does."""
+    with open(lock, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
 def tries(patience: float) -> Iterator[bool]:
     """Try, and again after pauses of 1 to 50 ms, for ``patience`` seconds; True for the last time.
 

@@ -12,6 +12,7 @@ import pytest
 from fsagent import Agent, call
 from fsagent.check import check
 from fsagent.errors import AgentError, StoreError
+from fsagent.history import fork as fork_of
 from fsagent.history.fork import difference, parting, warning
 
 from conftest import git, script, subjects
@@ -181,6 +182,90 @@ def test_a_fork_of_the_past_holds_nothing_that_was_said_since(moved: Agent, tmp_
     assert git(fork, "fsck", "--strict") == ""
     assert fork.why("Lives in Ghent")[0].message
     fork.close()
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, at: str, act: Callable[[], object]) -> None:
+    """Do something in another process, which is killed when it gets to a function."""
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(at, lambda *_: os._exit(9))
+        act()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] >> 8 == 9
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+def test_what_a_killed_fork_or_clone_left_goes_with_the_next(
+    moved: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "forks"
+    ways = {
+        "fsagent.history.fork.renamed": lambda: moved.fork(place / "bea"),
+        "fsagent.history.sync.settle": lambda: Agent.clone(str(moved.root), place / "bea"),
+    }
+    for at, act in ways.items():
+        killed(monkeypatch, at, act)
+        (left,) = hidden(place)
+        assert (place / left / "whole/agent.yaml").exists()
+        # Another one, and one that nobody knows: they stay.
+        other = moved.fork(place / "be")
+        (place / ".bea-0123456789ab").mkdir()
+        (place / ".bea-ba9876543210").symlink_to(place / left)
+        assert other.store.warnings == moved.store.warnings == []
+        made = act()
+        assert hidden(place) == [".bea-0123456789ab", ".bea-ba9876543210"]
+        warned = [*moved.store.warnings, *made.store.warnings]
+        assert warned == [f"Removed {place / left}, which an attempt that was cut short had left."]
+        moved.store.warnings.clear()
+        other.close()
+        made.close()
+        shutil.rmtree(place)
+
+
+def test_an_empty_directory_that_is_there_may_become_the_fork(
+    moved: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a volume, which nothing can be moved onto, in a folder that nobody may write."""
+    (tmp_path / "shut/bea").mkdir(parents=True)
+    inode = (tmp_path / "shut/bea").stat().st_ino
+    killed(
+        monkeypatch,
+        "fsagent.history.sync.settle",
+        lambda: Agent.clone(str(moved.root), tmp_path / "shut/bea"),
+    )
+    assert len(hidden(tmp_path / "shut/bea")) == 1
+    (tmp_path / "shut").chmod(0o500)
+    made = moved.fork(tmp_path / "shut/bea")
+    (tmp_path / "shut").chmod(0o700)
+    assert made.root.stat().st_ino == inode
+    assert hidden(made.root) == [".git", ".gitattributes"]
+    assert git(made, "status", "--porcelain") == ""
+    assert warning(made.store) is None
+    made.close()
+    assert "which an attempt that was cut short had left" in moved.store.warnings[0]
+
+
+def test_a_fork_that_is_being_made_is_not_taken_for_one_that_was_killed(
+    moved: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = fork_of.renamed, []
+
+    def meanwhile(*args: object) -> bytes:
+        if not seen:
+            seen.append(hidden(tmp_path))
+            moved.fork(tmp_path / "bea").close()
+            assert hidden(tmp_path) == seen[0]
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fork_of, "renamed", meanwhile)
+    with pytest.raises(AgentError, match="bea' cannot be made: Directory not empty"):
+        moved.fork(tmp_path / "bea")
+    assert hidden(tmp_path) == []
+    assert moved.store.warnings == []
+    assert Agent.open(tmp_path / "bea").name == "bea"
 
 
 def test_a_fork_that_fails_leaves_nothing_behind(

@@ -34,6 +34,8 @@ def fork(directory: Path, new: Path, at: str, name: str, json_: bool) -> None:
 
     agent = Agent.open(directory)
     made = agent.fork(new, at=at, name=name)
+    for text in agent.store.warnings:
+        note_to_person(text)
     commit = made.log(limit=1)[0]
     note_if_inside(made, new)
     if json_:

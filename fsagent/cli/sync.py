@@ -57,6 +57,8 @@ def clone(place: str, directory: Path) -> None:
     from fsagent.agent import Agent
 
     agent = Agent.clone(place, directory, ask=sys.stdin.isatty())
+    for text in agent.store.warnings:
+        note_to_person(text)
     click.echo(f"{agent.name} lives in {directory} as well. Talk to it: fsagent chat {directory}")
     note_to_person(f"To keep it in step with where it came from: fsagent sync {directory}")
     agent.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from fsagent.history.name import commit_of
 from fsagent.layout import read_plain
 from fsagent.repo import walk
 from fsagent.repo.copy import fork as copy
+from fsagent.repo.unborn import unborn
 
 if TYPE_CHECKING:
     from fsagent.store import Store
@@ -28,7 +28,8 @@ _SIMPLE = re.compile(r"[A-Za-z][\w-]*(?: [\w-]+)*")
 def fork(store: Store, root: Path, at: str = "HEAD", name: str = "") -> Path:
     """Make another agent at ``root``: the past of this one up to ``at``, and an id of its own.
 
-    What is not committed stays where it is. The answer is where the fork lives.
+    What is not committed stays where it is. The answer is where the fork lives; what a killed
+    attempt at the same had left is removed, and ``store`` warns of it.
 
     Raises:
         AgentError: ``root`` is there already, or cannot be made.
@@ -36,16 +37,11 @@ def fork(store: Store, root: Path, at: str = "HEAD", name: str = "") -> Path:
     """
     from fsagent.store import Store
 
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise AgentError(f"'{root}' is there already: choose another name for the fork.")
     commit = commit_of(store, at)
     if "agent.yaml" not in store.repo.files(commit, ["agent.yaml"]):
         raise AgentError(f"There is no agent.yaml at {commit[:7]}: fork a later commit.")
-    ident = store.clock.id()
-    place = root.resolve().with_name(
-        f".{root.resolve().name}-{ident}"
-    )  # it gets its name when it is whole
-    try:
+    ident, told = store.clock.id(), list[str]()
+    with unborn(root, "fork", told) as place:
         copy(store.repo, place, commit, store.repo.branch() or "main").close()
         new = Store(place, store.clock, allowed=store.repo.allowed)
         try:
@@ -57,11 +53,8 @@ def fork(store: Store, root: Path, at: str = "HEAD", name: str = "") -> Path:
                 )
         finally:
             new.repo.close()
-        place.rename(root.resolve())
-    except OSError as error:
-        raise AgentError(f"'{root}' cannot be made: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    for text in told:
+        store.warn(text)
     made = Store(root, store.clock, allowed=store.repo.allowed)
     settle_home(made)
     made.repo.close()

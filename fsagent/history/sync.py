@@ -34,6 +34,7 @@ from fsagent.layout import is_agents, read_plain, require_agent
 from fsagent.records import Record
 from fsagent.repo import Join, Repo, remote, sides
 from fsagent.repo.maintain import settle
+from fsagent.repo.unborn import unborn
 from fsagent.secret import masked
 from fsagent.store import EditedError, Store
 from fsagent.turn import shortened, told_of
@@ -160,23 +161,27 @@ def _refuse_strange(store: Store, there: Remote, state_dir: Path) -> None:
             )
 
 
-def clone(url: str, root: Path, *, state_dir: Path, ask: bool = False) -> Path:
+def clone(url: str, root: Path, *, state_dir: Path, ask: bool = False) -> list[str]:
     """The agent at an address in a second place, with the same id: one agent, two machines.
+
+    The answer is what a person should know of it besides.
 
     Raises:
         AgentError: ``root`` is there already, or what comes is no agent.
         StoreError: the address cannot be reached.
     """
     where = remote.address(url)
-    repo = remote.clone(where, root, ask=ask)
-    list(settle(repo))
-    repo.close()
+    told = list[str]()
+    with unborn(root, "clone", told) as place:
+        repo = remote.clone(where, place, ask=ask)
+        list(settle(repo))
+        repo.close()
     store = Store(root)
     settle_home(store)
     if remote.is_local(where):
         allow.add_place(store.root, state_dir, where)
     store.repo.close()
-    return root
+    return told
 
 
 # ── several minds ─────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -344,40 +343,27 @@ def _why(text: str) -> str:
 
 
 def clone(url: str, root: Path, *, ask: bool = False) -> Repo:
-    """The repository at an address as a new one at ``root``, with its files.
+    """The repository at an address as a new one at ``root``, which is not there, with its files.
 
     Raises:
-        AgentError: ``root`` is there already, or what comes is no agent.
+        AgentError: what comes is no agent.
         StoreError: the address cannot be reached.
     """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise AgentError(f"'{root}' is there already: choose another name for the clone.")
-    there = root.exists()
+    root.mkdir()
+    command = ["git", *ALWAYS, *_SURE, "clone", "--quiet", "--no-checkout", "--no-local"]
+    command += ["--template=", "--origin=origin", "--no-recurse-submodules"]
     try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AgentError(f"'{root}' cannot be made: {error.strerror}.") from error
-    try:
-        command = ["git", *ALWAYS, *_SURE, "clone", "--quiet", "--no-checkout", "--no-local"]
-        command += ["--template=", "--origin=origin", "--no-recurse-submodules"]
-        try:
-            run([*command, "--end-of-options", url, "."], _plain(ask=ask), root)
-        except GitFailed as error:
-            raise StoreError(f"{shown(url)} cannot be cloned ({_why(error.text)}).") from None
-        repo = Repo(root)
-        branch = _branch(repo, url)
-        repo._git("reset", "-q", "--hard")
-        if "agent.yaml" not in repo.files("HEAD", ["agent.yaml"]):
-            raise AgentError(
-                f"{shown(url)} holds no agent (there is no agent.yaml on {branch}): "
-                "is it the right one?"
-            )
-    except BaseException:
-        for entry in list(root.iterdir()):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        if not there:
-            root.rmdir()
-        raise
+        run([*command, "--end-of-options", url, "."], _plain(ask=ask), root)
+    except GitFailed as error:
+        raise StoreError(f"{shown(url)} cannot be cloned ({_why(error.text)}).") from None
+    repo = Repo(root)
+    branch = _branch(repo, url)
+    repo._git("reset", "-q", "--hard")
+    if "agent.yaml" not in repo.files("HEAD", ["agent.yaml"]):
+        raise AgentError(
+            f"{shown(url)} holds no agent (there is no agent.yaml on {branch}): "
+            "is it the right one?"
+        )
     return repo
 
 
