@@ -29,6 +29,7 @@ from fsagent.formats import parse_record
 from fsagent.history import purge as purging
 from fsagent.history.gap import FORMAT, MARK, Gap, Target
 from fsagent.records import Record
+from fsagent.repo.journal import boot
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -734,6 +735,51 @@ def test_what_was_cut_short_goes_with_the_next_purge(sarah: Agent) -> None:
     (place / "plan").write_text(Target(texts=(CODE,)).dump())
     sarah.purge("Beta-1234")
     assert places(CODE, sarah.root) + places("Beta-1234", sarah.root) == []
+
+
+def test_locks_that_a_power_cut_left_do_not_stop_a_purge_from_being_finished(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_code(sarah)
+    place, git_dir = sarah.root / ".git/fsagent/purge", sarah.root / ".git"
+    locks = [git_dir / name for name in ("HEAD.lock", "index.lock", "refs/heads/main.lock")]
+    opened = "A purge was cut short and cannot be finished: "
+
+    def cut(start: str) -> list[str]:
+        """Open the agent after a purge was cut short that began in some start of the machine."""
+        place.mkdir(exist_ok=True)
+        (place / "plan").write_text(Target(texts=(CODE,)).dump())
+        (place / "boot").write_text(start)
+        for lock in locks:
+            lock.touch()
+        again = Agent.open(sarah.root, clock=FixedClock())
+        again.close()
+        return [text for text in again.store.warnings if "purge" in text]
+
+    monkeypatch.setattr("fsagent.repo.commit.PATIENCE", 0.05)
+    # The power was not cut: a git may hold them, and so it may if they are from after the start.
+    for start in (boot(), "another start"):
+        (told,) = cut(start)
+        assert told.startswith(opened)
+        assert all(lock.exists() for lock in locks)
+    monkeypatch.setattr("fsagent.repo.switch._started", lambda: time.time() + 1)
+    (told,) = cut(boot())
+    assert told.startswith(opened)
+    # Older than the purge: somebody else's.
+    (place / "boot").write_text("another start")
+    os.utime(place / "boot", (time.time() + 60, time.time() + 60))
+    Agent.open(sarah.root, clock=FixedClock()).close()
+    assert all(lock.exists() for lock in locks)
+    assert places(CODE, sarah.root)
+
+    assert cut("another start") == [
+        "A purge that was cut short is finished. It had left .git/HEAD.lock, .git/index.lock, "
+        ".git/refs/heads/main.lock when the power was cut."
+    ]
+    assert places(CODE, sarah.root) == []
+    assert not any(lock.exists() for lock in locks)
+    assert not place.exists()
+    sound(sarah)
 
 
 def test_check_names_a_purge_that_was_cut_short(sarah: Agent) -> None:

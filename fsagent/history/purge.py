@@ -108,6 +108,7 @@ def purge(agent: Agent, target: Target) -> Purged:
     with _alone(store):
         with suppress(OSError, ValueError, RecursionError):  # one that could not be finished
             target |= Target.load(read_plain(place / "plan").decode())
+        switch.free_after_cut(store.repo, place)
         _refuse(store, Gap(target))
         _write_down(place, target)
         try:
@@ -158,6 +159,8 @@ def finish(agent: Agent) -> str:
                 switch.free(store.repo, place)
                 shutil.rmtree(place, ignore_errors=True)
                 return f"A purge was cut short before it began, and is given up ({error})."
+            freed = switch.free_after_cut(store.repo, place)
+            switch.note_start(place)
             _refuse(store, Gap(target))
             done = _carry_out(agent, target, place)
     except AgentBusy:
@@ -165,7 +168,8 @@ def finish(agent: Agent) -> str:
     except (FsagentError, OSError) as error:
         return f"A purge was cut short and cannot be finished: {_said(error)}"
     left = f" It is left in {', '.join(done.left[:5])}." if done.left else ""
-    return f"A purge that was cut short is finished.{left}"
+    locks = f" It had left {', '.join(freed)} when the power was cut." if freed else ""
+    return f"A purge that was cut short is finished.{locks}{left}"
 
 
 def _carry_out(agent: Agent, target: Target, place: Path) -> Purged:
@@ -234,6 +238,7 @@ def _write_down(place: Path, target: Target) -> None:
             file.write(target.dump())
             file.flush()
             os.fsync(file.fileno())
+        switch.note_start(place)
         spare.rename(place / "plan")
     except OSError as error:
         raise StoreError(f"{place} cannot be written: {error.strerror}.") from error

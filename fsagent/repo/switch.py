@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fsagent.errors import StoreError
 from fsagent.repo import Repo, disk, maintain
+from fsagent.repo.journal import boot
 from fsagent.repo.run import GitFailed
-from fsagent.repo.worktree import same_file
+from fsagent.repo.worktree import plain_file, same_file
 
 BACKUP = "refs/fsagent/purge/"
 """Where the old tips are while a history is being exchanged."""
@@ -52,6 +54,42 @@ def free(repo: Repo, private: Path) -> None:
     if same_file(ours, repo._pipeline.lock):
         disk.unlink(repo._pipeline.lock)
     disk.unlink(ours)
+
+
+def note_start(private: Path) -> None:
+    """Note which start of the machine this is, before any git takes a lock."""
+    (private / "boot").write_text(boot())
+
+
+def free_after_cut(repo: Repo, private: Path) -> list[str]:
+    """Remove the locks that a purge's gits left when the power was cut; the answer names them.
+
+    A lock of Git's says nothing of who made it. But one that came after this was noted, and before
+    the machine was started again, came while the purge kept others out, and whoever made it is not
+    running any more.
+    """
+    try:
+        since, start = (private / "boot").stat().st_mtime, (private / "boot").read_text()
+    except OSError:
+        return []
+    if start in ("", boot()):
+        return []
+    tops, freed = dict.fromkeys((repo.git_dir, Path(repo._common))), []
+    found = [top / f"{name}.lock" for top in tops for name in ("HEAD", "index", "packed-refs")]
+    for folder in ("refs", "objects/info", "objects/pack"):
+        found += sorted(Path(repo._common, folder).rglob("*.lock"))
+    for lock in found:
+        about = plain_file(str(lock))
+        if about and since <= about.st_ctime < _started():
+            disk.unlink(str(lock))
+            freed.append(os.path.relpath(lock, repo.root))
+    return freed
+
+
+def _started() -> float:
+    """When the machine was started; 0 where the system does not tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.time() - time.clock_gettime(clock) if clock is not None else 0.0
 
 
 def refs(repo: Repo) -> list[tuple[str, str, bool]]:
