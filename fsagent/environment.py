@@ -37,8 +37,9 @@ class Environment:
     machine: str = ""
     """FSAGENT_MACHINE: what this machine is called where two are told apart; else its own name."""
     state_dir: Path = Path()
-    """FSAGENT_STATE_DIR: what was typed at the prompt (line history), and which agents the person
-    allowed to use their Git configuration, and to which directories they sync them."""
+    """FSAGENT_STATE_DIR: what was typed at the prompt (line history), which agents the person
+    allowed to use their Git configuration, to which directories they sync them, and where each
+    lives, to tell a copy from its first."""
 
     def lines_of(self, root: Path) -> Path:
         """Where the lines are kept that were typed at the prompt of the agent in ``root``."""

@@ -137,6 +137,41 @@ def test_a_copy_is_told_and_a_move_is_not(moved: Agent, tmp_path: Path) -> None:
     back.close()
 
 
+def test_a_copy_is_told_also_where_its_first_was_moved_since(moved: Agent, tmp_path: Path) -> None:
+    def told(name: str, *, looks: bool = False) -> str:
+        agent = Agent.open(tmp_path / name)
+        if looks:
+            return " ".join(f.text for f in check(agent).findings if "copy" in f.text)
+        text = warning(agent.store, tmp_path / "state") or ""
+        agent.close()
+        return text.partition(" and has its id")[0]
+
+    moved.close()
+    clone = Agent.clone(str(moved.root), tmp_path / "clone")
+    shutil.copytree(moved.root, tmp_path / "copy", symlinks=True)
+    moved.root.rename(tmp_path / "first")
+    # Nothing is known yet of the first, which may have been deleted.
+    assert told("copy") == ""
+    assert told("copy", looks=True) == ""
+    # Now it is; and it is the first, whatever was seen before.
+    assert told("first") == ""
+    assert told("copy") == f"{tmp_path}/copy is a copy of {tmp_path}/first"
+    assert "copy of" in told("copy", looks=True)
+    assert told("first") == told("clone") == told("clone", looks=True) == ""
+    # A clone in the place that the first had left is no copy's first.
+    clone.close()
+    (tmp_path / "clone").rename(moved.root)
+    assert told("copy") == f"{tmp_path}/copy is a copy of {tmp_path}/first"
+    # The copy may be moved, and stays one for as long as both are there.
+    (tmp_path / "copy").rename(tmp_path / "moved")
+    assert told("moved") == f"{tmp_path}/moved is a copy of {tmp_path}/first"
+    shutil.rmtree(tmp_path / "first")
+    assert told("moved") == ""
+    for record in (tmp_path / "state/homes").iterdir():
+        record.write_text("[1, {")
+    assert told("moved") == ""
+
+
 def test_on_the_terminal(shell: Shell) -> None:
     shell.script(
         tool("core_memory_append", label="human", content="Likes tea."), "Ok.", "Hm.", "Hm."

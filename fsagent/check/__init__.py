@@ -71,7 +71,7 @@ def check(agent: Agent, progress: Progress | None = None) -> Report:
             *lock_findings(store),
             *journal_findings(store),
             *purge_findings(store),
-            *copy_findings(store),
+            *copy_findings(agent),
             *identity_findings(store),
             *size_findings(store, files.bytes),
             *index_findings(agent, checked, progress),
@@ -134,9 +134,10 @@ def journal_findings(store: Store) -> list[Finding]:
     ]
 
 
-def copy_findings(store: Store) -> list[Finding]:
+def copy_findings(agent: Agent) -> list[Finding]:
     """A directory that was copied with its id."""
-    first = copied_from(store, settle=False)
+    store = agent.store
+    first = copied_from(store, agent.environment.state_dir, settle=False)
     if first is None:
         return []
     return [

@@ -79,7 +79,7 @@ def chat(
     from fsagent.history.fork import warning
 
     agent = Agent.open(directory, model=f"local:{gguf}" if gguf else model)
-    copied = warning(agent.store)
+    copied = warning(agent.store, agent.environment.state_dir)
     if copied:
         warn(copied)
     said = " ".join(text)

@@ -410,6 +410,6 @@ def status(directory: Path, json_: bool) -> None:
         click.echo(f"last     {line}")
     for path in uncommitted:
         click.echo(f"edited   {path}  (committed with the next turn)")
-    copied = warning(agent.store)
+    copied = warning(agent.store, agent.environment.state_dir)
     for text in [*agent.store.warnings, *([copied] if copied else [])]:
         warn(text)

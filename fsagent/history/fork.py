@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fsagent.config import parse_config
 from fsagent.errors import AgentError, FsagentError
@@ -130,45 +131,73 @@ def parting(one: Store, two: Store) -> str | None:
 
 
 # ── copies ────────────────────────────────────────────────────────────────────────────────────
+#
+# .git/fsagent/home says where the agent lives. It is copied with the rest, so it tells a copy from
+# its first: it names another place, and that is still there. Where the first has been moved since,
+# both are found by the mark that a copy shares and a clone does not: the person's own directory of
+# state keeps for each mark where it has been seen.
+
+_MARK = re.compile("[0-9a-f]{16}")
 
 
 def settle_home(store: Store) -> None:
     """Write down in .git/fsagent where this agent lives, if that can be written."""
+    here = _here(store)
+    home = {
+        "mark": secrets.token_hex(8),
+        "born": here["inode"],
+        **_home(store.repo.git_dir),
+        **here,
+    }
     with suppress(OSError):
         place = store.repo.git_dir / "fsagent"
         place.mkdir(exist_ok=True)
-        (place / "home").write_text(json.dumps(_home(store)) + "\n")
+        (place / "home").write_text(json.dumps(home) + "\n")
 
 
-def copied_from(store: Store, *, settle: bool = True) -> Path | None:
+def copied_from(store: Store, state_dir: Path | None = None, *, settle: bool = True) -> Path | None:
     """The directory that this one was copied from, if that is still an agent with the same id.
 
     A directory that was moved, or brought back from a backup, is at home where it is now: with
-    ``settle`` that is written down.
+    ``settle`` that is written down, and in ``state_dir``.
     """
-    try:
-        data = json.loads(read_plain(store.repo.git_dir / "fsagent" / "home", 65_536))
-        path, inode = Path(data["path"]), data["inode"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        if settle:
-            settle_home(store)
-        return None
-    now = _home(store)
-    if str(path) == now["path"]:
-        return None
-    if inode != now["inode"]:
+    home, here = _home(store.repo.git_dir), _here(store)
+    if home and home["path"] != here["path"] and home["inode"] != here["inode"]:
+        first = Path(home["path"])
         with suppress(FsagentError, OSError):
-            if parse_config(read_plain(path / "agent.yaml")).id == store.config.id:
-                return path
-    if settle:
+            same = parse_config(read_plain(first / "agent.yaml")).id == store.config.id
+            if same and _home(first / ".git").get("mark") in (None, home.get("mark")):
+                return first
+    if settle and ("mark" not in home or {**home, **here} != home):
         settle_home(store)
-    return None
+        home = _home(store.repo.git_dir)
+    if state_dir is None or not _MARK.fullmatch(home.get("mark", "")):
+        return None
+    others = _seen(home["mark"], store.root, state_dir, settle=settle)
+    return others[0] if others and home.get("born") != here["inode"] else None
 
 
-def warning(store: Store, *, settle: bool = True) -> str | None:
+def _seen(mark: str, root: Path, state_dir: Path, *, settle: bool) -> list[Path]:
+    """The other directories with the same mark that this person has used, and that are there."""
+    record, known = state_dir / "homes" / mark, list[str]()
+    with suppress(OSError, ValueError, RecursionError):
+        known = [path for path in json.loads(read_plain(record, 65_536)) if isinstance(path, str)]
+    others = [
+        path
+        for path in known
+        if path != str(root) and _home(Path(path, ".git")).get("mark") == mark
+    ]
+    if settle and known != (now := [*others, str(root)]):
+        with suppress(OSError):
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(json.dumps(now) + "\n")
+    return [Path(path) for path in others]
+
+
+def warning(store: Store, state_dir: Path | None = None, *, settle: bool = True) -> str | None:
     """What a person is told about a copy, or None."""
     try:
-        first = copied_from(store, settle=settle)
+        first = copied_from(store, state_dir, settle=settle)
     except FsagentError:  # agent.yaml cannot be read: others say so
         return None
     if first is None:
@@ -179,5 +208,15 @@ def warning(store: Store, *, settle: bool = True) -> str | None:
     )
 
 
-def _home(store: Store) -> dict[str, object]:
+def _home(git_dir: Path) -> dict[str, Any]:
+    """What is written down of where an agent lives; empty where nothing is that can be read."""
+    try:
+        home = json.loads(read_plain(git_dir / "fsagent" / "home", 65_536))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    right = isinstance(home, dict) and isinstance(home.get("path"), str)
+    return home if right and isinstance(home.get("mark", ""), str) and "inode" in home else {}
+
+
+def _here(store: Store) -> dict[str, Any]:
     return {"path": str(store.root), "inode": os.stat(store.repo.git_dir).st_ino}
