@@ -17,9 +17,9 @@ PACKAGE = Path(fsagent.__file__).parent
 RANK = {
     "errors": 0, "records": 0, "secret": 1, "clock": 0, "environment": 0, "layout": 1, "locks": 1,
     "formats": 1, "config": 2, "allow": 3, "llm": 3, "tokens": 4,
-    "order": 4, "repo": 4, "change": 4, "store": 5, "index": 5,
-    "tools": 6, "memory": 6, "starter": 7, "context": 7, "turn": 8, "history": 9, "agent": 10,
-    "bench": 11, "check": 11, "cli": 12, "__init__": 13, "__main__": 13,
+    "order": 4, "repo": 4, "change": 4, "reader": 5, "index": 5, "store": 6,
+    "tools": 7, "memory": 7, "starter": 8, "context": 8, "turn": 9, "history": 10, "agent": 11,
+    "bench": 12, "check": 12, "cli": 13, "__init__": 14, "__main__": 14,
 }  # fmt: skip
 
 OWNERS = {
