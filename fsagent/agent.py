@@ -16,9 +16,9 @@ from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, AgentConfig
 from fsagent.environment import Environment
 from fsagent.errors import AgentBusy, FsagentError, SearchError, StoreError
-from fsagent.formats import clean
+from fsagent.formats import clean, thread_name
 from fsagent.memory import Blocks, Notes
-from fsagent.records import Answer, Commit, Doc, Event, Turn
+from fsagent.records import MAIN, Answer, Commit, Doc, Event, Turn
 from fsagent.store import Store
 
 if TYPE_CHECKING:  # what a search does not need is imported where it is used
@@ -257,36 +257,43 @@ class Agent:
 
     # ── a turn ────────────────────────────────────────────────────────────────────────────────
 
-    def chat(self, text: str) -> Turn:
+    def chat(self, text: str, *, thread: str = MAIN) -> Turn:
         """One turn, to its end. See ``stream``."""
         turn = None
-        for event in self.stream(text):
+        for event in self.stream(text, thread=thread):
             if isinstance(event, Turn):
                 turn = event
         assert turn is not None  # noqa: S101 - stream ends with its Turn or raises
         return turn
 
-    def stream(self, text: str) -> Iterator[Event]:
+    def stream(self, text: str, *, thread: str = MAIN) -> Iterator[Event]:
         """One turn as it happens: text deltas, tool calls and results, warnings, at last the Turn.
 
         Hand edits are committed first. The user's message is on disk before the model is asked.
         However the turn ends, its lines of recall become one commit, and the next turn goes on.
 
+        Args:
+            text: What the user says.
+            thread: The conversation that it is said in. Each has a window of its own, over the same
+                memory; a new name begins a new one.
+
         Raises:
+            StoreError: ``thread`` is no name for one.
             AgentBusy: another turn is under way, for more than 30 s.
             ModelError: the model is down or refuses; the user's message is kept.
         """
         from fsagent.turn import TurnRun
 
+        name = thread_name(thread)
         with self.store.turn():
-            yield from TurnRun(self, clean(text)).events()
+            yield from TurnRun(self, clean(text), name).events()
 
     def adopt(self) -> list[Adopted]:
         """Commit hand edits as the person's. Each turn begins with this; rarely called by hand."""
         return self.store.adopt()
 
-    def context(self) -> Context:
-        """Exactly what the model would be sent now, with token counts."""
+    def context(self, thread: str = MAIN) -> Context:
+        """Exactly what the model would be sent now in that thread, with token counts."""
         from fsagent.context import assemble
         from fsagent.tokens import counter
 
@@ -304,7 +311,7 @@ class Agent:
             system=self.store.system(),
             blocks=list(self.store.blocks().values()),
             notes=sum(1 for _ in self.store.paths("archival")),
-            records=self.store.newest(),
+            records=self.store.newest(thread_name(thread)),
             tools=self.toolbox.schemas(),
             window=window,
             count=count,

@@ -17,7 +17,8 @@ from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
 from fsagent.clock import moment, stamp
-from fsagent.records import CORE_LIMIT, Block, Note, Record, ToolCall, Usage
+from fsagent.errors import StoreError
+from fsagent.records import CORE_LIMIT, MAIN, Block, Note, Record, ToolCall, Usage
 
 _FENCE = re.compile(r"---[ \t]*(?:\r\n|\n)")
 _NUMBER_MAX = 10**15
@@ -272,6 +273,16 @@ _KEYS = frozenset(
 )
 
 
+_THREAD = re.compile(r"[^\W_][\w.-]{0,63}")
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_NAMED = re.compile(
+    rb'\{"id": %s, "ts": %s, "role": %s, "content": %s, "turn": %s(?:, "name": %s)?'
+    % ((_STRING,) * 6)
+    + rb', "thread": "(?!main")'
+)
+"""A line as ``format_record`` writes it for any thread but ``main``."""
+
+
 def format_record(record: Record) -> str:
     """``record`` as one line of JSON, newline included."""
     line: dict[str, Any] = {
@@ -281,7 +292,7 @@ def format_record(record: Record) -> str:
         "content": record.content,
         "turn": record.turn,
         "name": record.name,
-        "thread": record.thread,
+        "thread": record.thread if record.thread != MAIN else None,
         "tool_calls": [tool_call_json(call) for call in record.tool_calls] or None,
         "tool_call_id": record.tool_call_id,
         "status": record.status,
@@ -322,7 +333,7 @@ def parse_record(line: str) -> Record:
         content=content,
         turn=_text(data.get("turn")) or "",
         name=_text(data.get("name")),
-        thread=_text(data.get("thread")),
+        thread=_text(data.get("thread")) or MAIN,
         tool_calls=tuple(
             ToolCall(
                 *(
@@ -342,6 +353,28 @@ def parse_record(line: str) -> Record:
         else None,
         extra={key: value for key, value in data.items() if key not in _KEYS},
     )
+
+
+def thread_name(name: str) -> str:
+    """The name of a thread as records carry it, in Unicode's composed form.
+
+    Raises:
+        StoreError: it is no word of letters, digits, ``-``, ``_`` and ``.``, or a long one.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if not _THREAD.fullmatch(name):
+        raise StoreError(
+            f"{one_line(name)!r} cannot be the name of a thread: use letters, digits, -, _ and ., "
+            "64 at most."
+        )
+    return name
+
+
+def may_hold(data: bytes, thread: str) -> bool:
+    """Whether a segment can hold a record of the thread. False is certain, and quickly found."""
+    if thread != MAIN:  # JSON spells a letter as itself or as \\u…
+        return thread.encode() in data or b"\\u" in data
+    return not all(_NAMED.match(line) for line in data.split(b"\n") if line)
 
 
 def _content(value: Any) -> str:

@@ -16,24 +16,37 @@ from fsagent.records import Record
 
 _DAY = re.compile(r"recall/\d{4}/\d\d/\d\d-")
 
-Read = Callable[[str], bytes]
-Records = Callable[[str], list[Record]]
+Span = tuple[str, str]
+"""When the first record of a segment was written, and when the last."""
+
+Stretch = tuple[list[str], list[Record]]
+"""The records of a segment in order, or of several whose times overlap, and which these are."""
 
 
-def newest(paths: Iterable[str], read: Read, records: Records) -> Iterator[Record]:
-    """Every record, newest first.
+def stretches(
+    paths: Iterable[str],
+    span: Callable[[str], Span],
+    records: Callable[[str], list[Record]],
+) -> Iterator[Stretch]:
+    """Recall, newest stretch first.
 
     Args:
-        paths: The segments, oldest first.
-        read: The bytes of one.
+        paths: The segments, newest first.
+        span: From when to when one goes.
         records: The records of one, in order.
     """
-    for _, day in itertools.groupby(reversed(list(paths)), _day):
-        for together in reversed(_together(list(day)[::-1], read)):
+    for _, day in itertools.groupby(paths, _day):
+        for together in reversed(_together(list(day)[::-1], span)):
             if len(together) == 1:
-                yield from reversed(records(together[0]))
+                yield together, records(together[0])
             else:
-                yield from reversed(_by_turns([records(path) for path in together]))
+                yield together, _by_turns([records(path) for path in together])
+
+
+def span(data: bytes) -> Span:
+    """From when to when a segment goes that holds ``data``."""
+    lines = data.strip().split(b"\n", 1)
+    return _time(lines[0]), _time(lines[-1].rsplit(b"\n", 1)[-1])
 
 
 def _day(path: str) -> str:
@@ -41,25 +54,19 @@ def _day(path: str) -> str:
     return found[0] if found else path
 
 
-def _together(paths: list[str], read: Read) -> list[list[str]]:
+def _together(paths: list[str], span: Callable[[str], Span]) -> list[list[str]]:
     """The segments of one day, those that overlap in time together."""
     if len(paths) == 1:
         return [paths]
     found: list[list[str]] = []
     end = ""
-    for first, last, path in sorted((*_span(read(path)), path) for path in paths):
+    for first, last, path in sorted((*span(path), path) for path in paths):
         if found and first < end:
             found[-1].append(path)
         else:
             found.append([path])
         end = max(end, last)
     return found
-
-
-def _span(data: bytes) -> tuple[str, str]:
-    """When the first record of a segment was written, and when the last."""
-    lines = data.strip().split(b"\n", 1)
-    return _time(lines[0]), _time(lines[-1].rsplit(b"\n", 1)[-1])
 
 
 def _time(line: bytes) -> str:

@@ -5,18 +5,27 @@ Everything here is derived from files at the moment it is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 
 from fsagent.clock import Clock
 from fsagent.config import AgentConfig, parse_config
 from fsagent.errors import StoreError
-from fsagent.formats import Page, is_limit, parse_block, parse_note, parse_page, parse_record
+from fsagent.formats import (
+    Page,
+    is_limit,
+    may_hold,
+    parse_block,
+    parse_note,
+    parse_page,
+    parse_record,
+)
 from fsagent.layout import FILE_MAX, is_agents, is_gits, read_plain
-from fsagent.order import newest
+from fsagent.order import Span, Stretch, span, stretches
 from fsagent.records import CORE_LIMIT, Block, Note, Record
 from fsagent.repo import Repo
 
@@ -35,6 +44,10 @@ class Reader:
         self.repo = repo
         self.warnings: list[str] = []
         self._config: tuple[bytes, AgentConfig | None] = (b"", None)
+        self._without: dict[tuple[str, str | None], Hashable] = {}
+        """The state in which a segment held no record of a thread."""
+        self.spans: dict[str, tuple[Hashable, Span]] = {}
+        """From when to when a segment goes, in a state of it."""
 
     @property
     def config(self) -> AgentConfig:
@@ -79,8 +92,11 @@ class Reader:
 
     def records(self, path: str) -> list[Record]:
         """The records of one segment, in order. A line that holds none is skipped and named."""
+        return self._parsed(path, self.read(path))
+
+    def _parsed(self, path: str, data: bytes) -> list[Record]:
         found = []
-        for number, line in enumerate(self.read(path).split(b"\n"), 1):
+        for number, line in enumerate(data.split(b"\n"), 1):
             if line.strip():
                 try:
                     found.append(parse_record(line.decode()))
@@ -90,37 +106,101 @@ class Reader:
                     self.warn(f"{path}, line {number}: {error}; the line is skipped.")
         return found
 
-    def newest(self) -> Iterator[Record]:
-        """Every record, newest first."""
-        return newest(self.segments(), self.read, self.records)
+    def newest(self, thread: str | None = None) -> Iterator[Record]:
+        """Every record, newest first; only those of one thread if it is given."""
+        for _, records in self.stretches(thread):
+            yield from reversed(records)
+
+    def stretches(self, thread: str | None = None) -> Iterator[Stretch]:
+        """Recall by stretches, newest first; only the records of one thread if it is given.
+
+        Segments are read as they are wanted, and one that held nothing of the thread is read again
+        only when it has changed.
+        """
+        paths = self.paths("recall", backwards=True)
+        return stretches(paths, self._span, lambda path: self._records_in(path, thread))
+
+    def _span(self, path: str) -> Span:
+        """When the first record of a segment was written, and when the last."""
+        state = self.state(path)
+        known, found = self.spans.get(path, (None, ("", "")))
+        if state is None or state != known:
+            found = span(self.read(path))
+            self.spans[path] = state, found
+        return found
+
+    def _records_in(self, path: str, thread: str | None) -> list[Record]:
+        state = self.state(path)
+        if state is not None and self._without.get((path, thread)) == state:
+            return []
+        data = self.read(path)
+        found = []
+        if thread is None or may_hold(data, thread):
+            records = self._parsed(path, data)
+            found = [one for one in records if thread in (None, one.thread)]
+        if not found and state is not None:
+            self._without[path, thread] = state
+        return found
+
+    def threads(self) -> dict[str, tuple[int, str]]:
+        """How many records each thread has and when its newest was made; that one's thread first.
+
+        All of recall is read for it.
+        """
+        found: dict[str, tuple[int, str]] = {}
+        for path in self.segments():
+            for record in self.records(path):
+                count, last = found.get(record.thread, (0, ""))
+                found[record.thread] = count + 1, max(last, record.ts)
+        return dict(sorted(found.items(), key=lambda item: item[1][1], reverse=True))
+
+    def state(self, path: str) -> Hashable | None:
+        """What differs once a file was written to; None where that cannot be told."""
+        try:
+            about = os.lstat(f"{self._top}/{path}")
+        except OSError:
+            return None
+        return about.st_mtime_ns, about.st_size, about.st_ino
 
     def has(self, path: str) -> bool:
         """Whether there is something of that name."""
         return os.path.lexists(f"{self._top}/{path}")
 
-    def paths(self, folder: str) -> Iterator[str]:
-        """The agent's own files below ``folder``, sorted; links and odd files are only named."""
-        top = self.root / folder
-        if not top.is_dir() or top.is_symlink():
-            return
-        for where, folders, files in os.walk(top):
-            folders.sort()
-            for name in sorted(files):
-                full = os.path.join(where, name)
-                path = os.path.relpath(full, self.root)
-                if not is_agents(path):
-                    continue
-                about = os.lstat(full)
-                if not stat.S_ISREG(about.st_mode):
-                    self.warn(f"{path} is not a plain file and is not read.")
-                elif about.st_size > FILE_MAX:
-                    self.warn(f"{path} has {about.st_size:,} bytes, too many to be read: split it.")
-                elif is_gits(path):
-                    self.warn(f"{path} has a name that Git refuses and is not read: rename it.")
-                elif not is_utf8(path):
-                    self.warn(f"{path!a} has a name that is not UTF-8 and is not read: rename it.")
-                else:
-                    yield path
+    def paths(self, folder: str, *, backwards: bool = False) -> Iterator[str]:
+        """The agent's own files below ``folder``, sorted; links and odd files are only named.
+
+        Folders are looked into as their files are wanted: backwards, the newest come first.
+        """
+        left = [folder]
+        while left:
+            path = left.pop()
+            place = f"{self._top}/{path}"
+            if os.path.isdir(place) and not os.path.islink(place):
+                with contextlib.suppress(OSError), os.scandir(place) as entries:
+                    # Named as Git sorts them, so that the order is that of the whole paths.
+                    names = [f"{e.name}/" if e.is_dir() else e.name for e in entries]
+                    inside = sorted(names, reverse=not backwards)
+                    left += (f"{path}/{name}".rstrip("/") for name in inside)
+            elif path != folder and is_agents(path) and self._is_sound(path):
+                yield path
+
+    def _is_sound(self, path: str) -> bool:
+        """Whether a file can be read; if not, that is named."""
+        try:
+            about = os.lstat(f"{self._top}/{path}")
+        except OSError:  # gone meanwhile
+            return False
+        if not stat.S_ISREG(about.st_mode):
+            self.warn(f"{path} is not a plain file and is not read.")
+        elif about.st_size > FILE_MAX:
+            self.warn(f"{path} has {about.st_size:,} bytes, too many to be read: split it.")
+        elif is_gits(path):
+            self.warn(f"{path} has a name that Git refuses and is not read: rename it.")
+        elif not is_utf8(path):
+            self.warn(f"{path!a} has a name that is not UTF-8 and is not read: rename it.")
+        else:
+            return True
+        return False
 
     def warn(self, text: str) -> None:
         """Note something that a person should know; said once in a Store's life."""

@@ -9,6 +9,9 @@ from typing import Any, Literal
 Status = Literal["success", "error"]
 Kind = Literal["note", "record", "block"]
 
+MAIN = "main"
+"""The thread of whatever names no other."""
+
 CORE_LIMIT = 2000
 """Characters that a block may hold where its front matter names no limit."""
 
@@ -91,8 +94,8 @@ class Record:
     """One line of recall.
 
     ``role`` is user, assistant, tool (a result) or event (what happened outside the conversation).
-    ``name`` says who speaks: for a tool result, the tool. ``extra`` holds keys of the line that
-    this version does not know.
+    ``name`` says who speaks: for a tool result, the tool. ``thread`` is the conversation that the
+    record belongs to. ``extra`` holds keys of the line that this version does not know.
     """
 
     id: str
@@ -101,7 +104,7 @@ class Record:
     content: str
     turn: str
     name: str | None = None
-    thread: str | None = None
+    thread: str = MAIN
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     status: Status | None = None
@@ -222,6 +225,7 @@ class Turn:
     usage: Usage
     model: str
     warnings: tuple[str, ...] = ()
+    thread: str = MAIN
 
 
 Event = TextDelta | ToolCall | ToolResult | Warned | Turn

@@ -12,6 +12,7 @@ from fsagent.errors import FsagentError
 from fsagent.formats import clean, one_line
 from fsagent.llm import Client, Completion
 from fsagent.records import (
+    MAIN,
     Event,
     Record,
     TextDelta,
@@ -56,10 +57,11 @@ def shortened(lines: list[str]) -> str:
 class TurnRun:
     """One turn while it runs. Its caller holds the agent's turn lock."""
 
-    def __init__(self, agent: Agent, text: str) -> None:
+    def __init__(self, agent: Agent, text: str, thread: str = MAIN) -> None:
         self.agent = agent
         self.store = agent.store
         self.text, self.masked = self._without_secrets(text)
+        self.thread = thread
         self.id = self.store.clock.id()
         self.message = ""
         self.model = ""
@@ -111,6 +113,7 @@ class TurnRun:
             self.usage,
             self.model,
             tuple(self.warnings),
+            self.thread,
         )
 
     def _steps(self, client: Client, toolbox: Toolbox) -> Iterator[Event]:
@@ -142,7 +145,7 @@ class TurnRun:
         """One model call; its record is in recall before any of its tools run."""
         self.heard = []
         completion = None
-        for part in client.complete(self.agent.context().prompt):
+        for part in client.complete(self.agent.context(self.thread).prompt):
             if isinstance(part, Completion):
                 completion = part
             else:
@@ -222,7 +225,7 @@ class TurnRun:
         clock = self.store.clock
         content = self._without_secrets(content)[0]
         record = Record(clock.id(), stamp(clock.now()), role, content, self.id)
-        record = replace(record, **more)  # type: ignore[arg-type]
+        record = replace(record, thread=self.thread, **more)  # type: ignore[arg-type]
         calls = (
             replace(call, arguments=masked_json(call.arguments, self.agent.config.allow))
             for call in record.tool_calls

@@ -141,7 +141,9 @@ def test_one_turn_as_json(shell: Shell) -> None:
     )
     turn = shell.json("chat", "sarah", stdin="from standard input\n")
     log = shell.json("log", "sarah")
-    assert list(turn) == ["turn", "reply", "steps", "tool_calls", "commits", "usage", "model"]
+    assert list(turn) == [
+        "turn", "thread", "reply", "steps", "tool_calls", "commits", "usage", "model",
+    ]  # fmt: skip
     assert turn["reply"] == "Done."
     assert turn["steps"] == 2
     assert turn["tool_calls"][0] == {
@@ -189,6 +191,48 @@ def test_a_conversation_over_a_pipe(shell: Shell) -> None:
         "turn: note: tea at five",
         "note: Tea at five.",
     ]
+
+
+def test_threads(shell: Shell) -> None:
+    shell.script("Hello.", "Yes.", "Back.", "Done.")
+    out, err = shell.run("chat", "sarah", "--thread", "work", "at work")
+    assert out == "Hello.\n"
+    assert err.startswith("sarah · thread work · model ")
+    assert shell.json("chat", "sarah", "at home")["thread"] == "main"
+    out, err = shell.run(
+        "chat", "sarah", "-i", stdin="/thread\n/thread work\nand?\n/thread new\n/thread\n/thread a b\nx\n/quit\n", status=1
+    )  # fmt: skip
+    assert plain(out).split("\n")[:13] == [
+        "you> /thread",
+        "* main  2 records  TIME",
+        "  work  2 records  TIME",
+        "",
+        "you> /thread work",
+        "",
+        "you (work)> and?",
+        "Back.",
+        "",
+        "you (work)> /thread new",
+        "",
+        "you (new)> /thread",
+        "* new  0 records",
+    ]
+    assert "A new thread: new" in err
+    assert "Error: 'a b' cannot be the name of a thread" in err
+    found = {
+        hit["text"]: hit["thread"]
+        for hit in shell.json("search", "sarah", "--in", "recall")["hits"]
+    }
+    assert found == {
+        "at work": "work", "Hello.": "work", "at home": "main", "Yes.": "main", "and?": "work",
+        "Back.": "work", "x": "new", "Done.": "new",
+    }  # fmt: skip
+    assert "  user  thread work\n  at work" in shell.run("search", "sarah", "at work")[0]
+    assert shell.json("status", "sarah")["threads"] == {"new": 2, "work": 4, "main": 2}
+    assert "threads  3: new, work, main\n" in shell.run("status", "sarah")[0]
+    assert "at work" in shell.run("context", "sarah", "--thread", "work")[0]
+    assert "at work" not in shell.run("context", "sarah")[0]
+    assert "cannot be the name of a thread" in shell.fails("chat", "sarah", "hi", "--thread", "/")
 
 
 def test_a_conversation_goes_on_after_an_error(shell: Shell) -> None:

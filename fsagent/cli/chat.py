@@ -17,17 +17,24 @@ from fsagent.cli.common import (
     as_json,
     at_time,
     directory,
+    in_thread,
     model_options,
     note_to_person,
     print_json,
     warn,
 )
+from fsagent.clock import moment
 from fsagent.errors import FsagentError
+from fsagent.formats import thread_name
+from fsagent.records import MAIN
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
     from fsagent.llm import Client, Completion, Prompt
     from fsagent.records import Turn
+
+_THREADS = 20
+"""How many conversations /thread lists."""
 
 HELP = """\
 /context        what the model is sent, and its size
@@ -37,6 +44,7 @@ HELP = """\
 /redo           give it back
 /edit BLOCK     edit a block in your editor
 /search WORDS   find notes, messages and blocks
+/thread [NAME]  which conversations there are, or go to another one
 /model [NAME]   which model this is, or talk to another
 /quit           leave (Ctrl-D does too; Ctrl-C breaks off a reply)"""
 
@@ -44,6 +52,7 @@ HELP = """\
 @click.command()
 @directory
 @click.argument("text", nargs=-1)
+@in_thread
 @model_options
 @click.option(
     "-i",
@@ -62,6 +71,7 @@ HELP = """\
 def chat(
     directory: Path,
     text: tuple[str, ...],
+    thread: str,
     model: str,
     gguf: Path | None,
     interactive: bool,
@@ -78,6 +88,7 @@ def chat(
     from fsagent.cli.output import turn_json
     from fsagent.history.fork import warning
 
+    thread = thread_name(thread)
     agent = Agent.open(directory, model=f"local:{gguf}" if gguf else model)
     copied = warning(agent.store, agent.environment.state_dir)
     if copied:
@@ -97,7 +108,8 @@ def chat(
         _traced(client)
     past = agent.store.rev if agent.store.is_past else None
     name = f"{agent.name} as of {past[:7]}" if past else agent.name
-    note_to_person(f"{name} · model {client.model} ({agent.chosen})")
+    where = f" · thread {thread}" if thread != MAIN else ""
+    note_to_person(f"{name}{where} · model {client.model} ({agent.chosen})")
     if client.about and not said:
         note_to_person(client.about)
     if client.slow_start:
@@ -105,27 +117,27 @@ def chat(
         client.prepare()
     try:
         if not said:
-            _Conversation(agent, json_).run()
+            _Conversation(agent, thread, json_).run()
         elif json_:
-            turn = agent.chat(said)
+            turn = agent.chat(said, thread=thread)
             print_json(turn_json(turn))
             for problem in turn.warnings:
                 warn(problem)
         else:
-            show_turn(agent, said)
+            show_turn(agent, said, thread)
     finally:
         agent.close()
         tend(agent.store.repo)
 
 
-def show_turn(agent: Agent, text: str) -> Turn | None:
+def show_turn(agent: Agent, text: str, thread: str = MAIN) -> Turn | None:
     """One turn on the terminal: the reply as it comes, each tool call as a line."""
     from fsagent.cli.output import tool_line
     from fsagent.records import TextDelta, ToolResult, Turn, Warned
 
     turn = None
     fresh = True  # whether the cursor stands at the beginning of a line
-    for event in agent.stream(text):
+    for event in agent.stream(text, thread=thread):
         if isinstance(event, TextDelta):
             click.echo(event.text, nl=False)
             sys.stdout.flush()
@@ -146,8 +158,9 @@ def show_turn(agent: Agent, text: str) -> Turn | None:
 class _Conversation:
     """Turns, one after the other, until the person leaves."""
 
-    def __init__(self, agent: Agent, json_: bool) -> None:
+    def __init__(self, agent: Agent, thread: str, json_: bool) -> None:
         self.agent = agent
+        self.thread = thread
         self.as_json = json_
         self.terminal = sys.stdin.isatty()
         self.failed = False
@@ -187,8 +200,8 @@ class _Conversation:
             sys.exit(1)  # nobody saw the sentence: a script must learn of it
 
     def _lines(self) -> Iterator[str]:
-        prompt = "you> "
         while True:
+            prompt = f"you ({self.thread})> " if self.thread != MAIN else "you> "
             try:
                 if self.terminal:
                     line = input(prompt)
@@ -229,9 +242,11 @@ class _Conversation:
             self._forget_secrets(line)
         self.before = self.agent.store.repo.head()
         if self.as_json:
-            click.echo(json.dumps(turn_json(self.agent.chat(line)), ensure_ascii=False))
+            click.echo(
+                json.dumps(turn_json(self.agent.chat(line, thread=self.thread)), ensure_ascii=False)
+            )
         else:
-            show_turn(self.agent, line)
+            show_turn(self.agent, line, self.thread)
 
     def _forget_secrets(self, line: str) -> None:
         """What recall does not keep of a line, the history of lines does not keep either."""
@@ -254,7 +269,7 @@ class _Conversation:
         agent = self.agent
         match name:
             case "context":
-                found = agent.context()
+                found = agent.context(self.thread)
                 click.echo(found.render())
                 note_to_person("  ".join(f"{k} {v:,}" for k, v in found.tokens.items()))
             case "log":
@@ -273,6 +288,8 @@ class _Conversation:
                     click.echo(f"Which block? {', '.join(agent.blocks)}")
             case "search":
                 print_answer(agent, agent.search(rest), rest)
+            case "thread":
+                self._switch(rest)
             case "model":
                 client = agent.use(rest) if rest else agent.client
                 click.echo(f"{client.model} ({agent.chosen})")
@@ -280,6 +297,23 @@ class _Conversation:
                 click.echo(HELP)
             case _:
                 click.echo(f"There is no command /{name}.\n{HELP}")
+
+    def _switch(self, name: str) -> None:
+        """Go to another conversation, or without a name say which there are."""
+        threads = self.agent.store.threads()
+        if name:
+            self.thread = thread_name(name)
+            if self.thread not in threads:
+                note_to_person(f"A new thread: {self.thread}")
+            return
+        zone = self.agent.config.zone
+        for thread, (count, last) in list({self.thread: (0, ""), **threads}.items())[:_THREADS]:
+            when = moment(last)
+            date = f"{when.astimezone(zone):%Y-%m-%d %H:%M}" if when else ""
+            mark = "*" if thread == self.thread else " "
+            click.echo(f"{mark} {thread}  {count:,} records  {date}".rstrip())
+        if len(threads) > _THREADS:
+            note_to_person(f"and {len(threads) - _THREADS:,} more")
 
 
 def _traced(client: Client) -> Client:

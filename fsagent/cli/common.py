@@ -32,6 +32,17 @@ def at_time(function: F) -> F:
     )(function)
 
 
+def in_thread(function: F) -> F:
+    """The option --thread: one conversation of several."""
+    return click.option(
+        "--thread",
+        default="main",
+        show_default=True,
+        metavar="NAME",
+        help="The conversation: each has a window of its own, over the same memory.",
+    )(function)
+
+
 def as_json(function: F) -> F:
     """The option --json: standard output holds JSON only."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON.")(function)

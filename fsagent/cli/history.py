@@ -378,7 +378,8 @@ def status(directory: Path, json_: bool) -> None:
     agent = Agent.open(directory)
     config = agent.config
     last = agent.log(limit=1)
-    records = sum(len(agent.store.records(path)) for path in agent.store.segments())
+    threads = {name: count for name, (count, _) in agent.store.threads().items()}
+    records = sum(threads.values())
     uncommitted = agent.store.dirty()
     if json_:
         print_json(
@@ -393,6 +394,7 @@ def status(directory: Path, json_: bool) -> None:
                 },
                 "notes": len(agent.notes),
                 "records": records,
+                "threads": threads,
                 "commit": commit_json(last[0]) if last else None,
                 "uncommitted": uncommitted,
                 "warnings": agent.store.warnings,
@@ -405,6 +407,9 @@ def status(directory: Path, json_: bool) -> None:
         click.echo(f"block    {label}  {len(block.text):,} of {block.limit:,} characters")
     click.echo(f"notes    {len(agent.notes):,}")
     click.echo(f"recall   {records:,} records")
+    if len(threads) > 1:
+        names = ", ".join(list(threads)[:5])
+        click.echo(f"threads  {len(threads):,}: {names}{', …' if len(threads) > 5 else ''}")
     click.echo(f"branch   {agent.store.repo.branch() or 'none: HEAD is detached'}")
     for line in agent.store.repo.log_lines(limit=1, zone=config.zone):
         click.echo(f"last     {line}")

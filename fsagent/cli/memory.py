@@ -13,6 +13,7 @@ from fsagent.cli.common import (
     as_json,
     at_time,
     directory,
+    in_thread,
     note_if_inside,
     note_to_person,
     print_json,
@@ -270,15 +271,16 @@ def reindex(directory: Path) -> None:
 
 @click.command()
 @directory
+@in_thread
 @at_time
 @as_json
 @click.option("--model", default="", metavar="NAME", help="Count and cut as for this model.")
-def context(directory: Path, at: str | None, json_: bool, model: str) -> None:
+def context(directory: Path, thread: str, at: str | None, json_: bool, model: str) -> None:
     """Show exactly what the model would be sent now, and its size in tokens."""
     from fsagent.agent import Agent
 
     agent = Agent.open(directory, model=model)
-    found = (agent if at is None else agent.at(at)).context()
+    found = (agent if at is None else agent.at(at)).context(thread)
     if json_:
         print_json(found.json())
         return

@@ -10,6 +10,7 @@ import click
 from fsagent.cli.common import note_to_person
 from fsagent.clock import moment
 from fsagent.formats import format_record, one_line, usage_json
+from fsagent.records import MAIN
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
@@ -20,6 +21,7 @@ def turn_json(turn: Turn) -> dict[str, Any]:
     """A turn as ``chat --json`` prints it."""
     return {
         "turn": turn.id,
+        "thread": turn.thread,
         "reply": turn.reply,
         "steps": turn.steps,
         "tool_calls": [
@@ -163,6 +165,7 @@ def _where(agent: Agent, hit: Hit, line: int) -> str:
     when = moment(doc.ts)
     date = f"{when.astimezone(agent.config.zone):%Y-%m-%d %H:%M}" if when else ""
     who = doc.name or doc.role if doc.kind == "record" else doc.kind
+    where = f"thread {doc.thread}" if doc.thread not in ("", MAIN) else ""
     tags = " ".join(f"#{tag}" for tag in doc.tags)
     place = click.style(f"{doc.path}:{line}", fg="magenta")
-    return "  ".join(part for part in (place, date, who, tags) if part)
+    return "  ".join(part for part in (place, date, who, where, tags) if part)

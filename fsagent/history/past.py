@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -29,6 +29,7 @@ class Past(Store):
         self._said: dict[str, bytes] = {}
         """What was said to the past, by segment."""
         super().__init__(now.root, now.clock, mend=False, repo=now.repo)
+        self.spans = now.spans
 
     @property
     def rev(self) -> str | None:
@@ -44,11 +45,16 @@ class Past(Store):
         """See ``Store.has``."""
         return path in self._files
 
-    def paths(self, folder: str) -> Iterator[str]:
+    def paths(self, folder: str, *, backwards: bool = False) -> Iterator[str]:
         """See ``Store.paths``."""
         top = f"{folder}/"
-        yield from (path for path in self._files if path.startswith(top))
-        yield from (p for p in self._said if p.startswith(top) and p not in self._files)
+        found = [path for path in self._files if path.startswith(top)]
+        found += [p for p in self._said if p.startswith(top) and p not in self._files]
+        yield from reversed(found) if backwards else found
+
+    def state(self, path: str) -> Hashable | None:
+        """See ``Store.state``."""
+        return None if path in self._said else self._files[path].oid
 
     def read(self, path: str) -> bytes:
         """See ``Store.read``."""

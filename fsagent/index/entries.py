@@ -21,7 +21,7 @@ from fsagent.index.words import terms, timed
 from fsagent.layout import is_agents
 from fsagent.records import Doc
 
-RECIPE = "7"
+RECIPE = "8"
 """Raised whenever docs or terms are made differently: an index of another recipe is rebuilt."""
 
 SEARCHED = ("core", "archival", "recall")
@@ -133,7 +133,7 @@ def _records(path: str, data: bytes) -> Iterator[Doc]:
             record = parse_record(line.decode())
         except ValueError:  # a torn line; reading recall names it
             continue
-        thread, name = record.thread or "", str(record.extra.get("session") or "")
+        thread, name = record.thread, str(record.extra.get("session") or "")
         session, before, last, place = sessions.get(thread, ("", "", "", 0))
         if not session or name != before or (not name and _far(last, record.ts)):
             # A line that somebody copied may begin a second session with the same id.

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from fsagent.clock import day, moment
 from fsagent.errors import ToolError
 from fsagent.formats import one_line
-from fsagent.records import Answer, Block, Doc, Hit
+from fsagent.records import MAIN, Answer, Block, Doc, Hit
 from fsagent.tools import Tool, ToolContext, tool
 
 _LINE_NUMBER = re.compile(r"^[ \t]*\d+→[ \t]*", re.MULTILINE)
@@ -302,6 +302,7 @@ def _result(ctx: ToolContext, number: int, hit: Hit, query: str) -> str:
     doc = hit.doc
     when = moment(doc.ts)
     parts = [ago(when, ctx.now, ctx.zone)] if when else []
+    parts += [f"thread {doc.thread}"] if doc.thread not in ("", MAIN) else []
     parts += [doc.name or doc.role, doc.id] if doc.kind == "record" else [f"note {doc.id}"]
     parts += [f"tags: {', '.join(doc.tags)}"] if doc.tags else []
     parts += [f"under: {doc.title}"] if doc.title else []
