@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.history.sync import Merged, Synced
     from fsagent.history.undo import Resolve, Undone
     from fsagent.history.why import Origin
+    from fsagent.imports import Imported
     from fsagent.index import Progress
     from fsagent.index.layered import Layered
     from fsagent.index.meaning import Meaning
@@ -487,6 +488,24 @@ class Agent:
         past = Agent(store, self._client, self._tools, self.environment, self._model)
         past._lent = self._client
         return past
+
+    def import_file(self, path: str | Path, progress: Progress | None = None) -> Imported:
+        """Bring in a past: conversations held elsewhere, as recall with their own dates.
+
+        Each becomes a thread of its own. What is there already is not written again, so an import
+        may be repeated, or made again from a newer export.
+
+        Args:
+            path: The data export of ChatGPT or Claude (the zip file, its conversations.json, or the
+                folder), plain JSONL of role, content and ts, or JSON shaped like LoCoMo's.
+            progress: Told how far it is: first in bytes read, then in commits.
+
+        Raises:
+            StoreError: it cannot be read, or holds no conversation; nothing was written.
+        """
+        from fsagent.imports import import_file
+
+        return import_file(self.store, Path(path), progress)
 
     def fork(self, directory: str | Path, *, at: str = "HEAD", name: str = "") -> Agent:
         """Another agent with the same past and an id of its own; see ``fsagent.history.fork``.

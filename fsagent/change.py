@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsagent.clock import stamp
 from fsagent.errors import BlockNotFound, OverLimit, ReadOnly, StoreError
-from fsagent.formats import Page, clean, format_page, label_of, parse_page
+from fsagent.formats import Page, clean, format_page, label_of, parse_page, slug
 from fsagent.records import Block, Note, Person
 
 if TYPE_CHECKING:
@@ -130,22 +129,11 @@ class Change:
         clock = self.store.clock
         ident, created = clock.id(), stamp(clock.now())
         year, month = created[:4], created[5:7]
-        slug = _slug(text)
-        path = f"archival/{year}/{month}/{slug}-{ident}.md"
+        name = slug(text)
+        path = f"archival/{year}/{month}/{name}-{ident}.md"
         tags = tuple(dict.fromkeys(clean(tag).strip() for tag in tags if tag.strip()))
         meta: dict[str, Any] = {"id": ident, "created": created, "tags": list(tags)}
         if source:
             meta["source"] = clean(source)
         self.writes[path] = format_page(meta, text).encode()
         return Note(ident, path, text.rstrip("\n"), tags, created, source)
-
-
-def _slug(text: str) -> str:
-    """The first words of a text, as a file name: letters of any script, digits and hyphens."""
-    words = re.findall(r"\w+", unicodedata.normalize("NFC", text[:200]).lower())
-    slug = ""
-    for word in words:
-        if len(f"{slug}-{word}".encode()) > 40:
-            break
-        slug = f"{slug}-{word}" if slug else word
-    return slug or "note"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 _RANDOM_BITS = 40
 _INSTANT = timedelta(microseconds=1)
+CHANCE = _RANDOM_BITS // 5
+"""Characters at the end of an id that say nothing about the time."""
 
 
 class Clock:
@@ -39,7 +42,17 @@ class Clock:
         with self._lock:
             value = max(value, self._last + 1)
             self._last = value
-        return "".join(_ALPHABET[value >> shift & 31] for shift in range(85, -5, -5))
+        return _spelt(value)
+
+
+def _spelt(value: int) -> str:
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(85, -5, -5))
+
+
+def id_of(when: datetime, name: str) -> str:
+    """An id like those of ``Clock.id``, but always the same for the same moment and name."""
+    chance = hashlib.sha256(name.encode(errors="surrogatepass")).digest()[: _RANDOM_BITS // 8]
+    return _spelt(int(when.timestamp() * 1000) << _RANDOM_BITS | int.from_bytes(chance))
 
 
 def born(ident: str) -> datetime | None:

@@ -54,6 +54,22 @@ def one_line(text: str, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
+def slug(text: str, default: str = "note") -> str:
+    """The first words of a text, as a file name: letters of any script, digits and hyphens."""
+    words = re.findall(r"\w+", unicodedata.normalize("NFC", text[:200]).lower())
+    name = ""
+    for word in words:
+        if len(f"{name}-{word}".encode()) > 40:
+            break
+        name = f"{name}-{word}" if name else word
+    return name or default
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of them, in words: ``1 message``, ``1,200 messages``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 # ── Markdown with front matter ────────────────────────────────────────────────────────────────
 
 

@@ -235,6 +235,40 @@ def test_threads(shell: Shell) -> None:
     assert "cannot be the name of a thread" in shell.fails("chat", "sarah", "hi", "--thread", "/")
 
 
+def test_import(shell: Shell) -> None:
+    lines = [
+        {"role": "user", "content": "My cat is Ada.", "ts": "2023-05-01T10:00:00Z"},
+        {"role": "assistant", "content": "A fine name.", "ts": "2023-05-02T10:00:10Z"},
+        {"role": "tool", "content": "{}"},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (shell.folder / "old.jsonl").write_text(text + "torn\n" * 30)
+    out, err = shell.run("import", "old.jsonl", "--into", "sarah")
+    assert out == "2 messages of 1 conversation from JSONL, 2023-05-01 to 2023-05-02.\n"
+    assert err.startswith("warning: old.jsonl, line 4: not a line of JSON; it is skipped.\n")
+    assert err.count("warning") == 21
+    assert err.endswith(
+        "warning: and 10 more were skipped.\n"
+        "Left out: 1 message that nobody said (outputs of tools, hidden or empty ones).\n"
+        "Search finds them. To go on with one: --thread import-old\n"
+    )
+    again = shell.json("import", "old.jsonl", "--into", "sarah")
+    assert list(again) == [
+        "messages", "known", "left_out", "skipped", "masked", "first", "last", "threads", "sources",
+        "commits", "problems",
+    ]  # fmt: skip
+    assert (again["messages"], again["known"], again["skipped"]) == (0, 2, 30)
+    assert shell.run("import", "old.jsonl", "--into", "sarah")[0] == "Nothing new.\n"
+    assert "thread import-old\n  My cat is Ada." in shell.run("search", "sarah", "cat")[0]
+    assert git(shell.home, "log", "--format=%an %s").splitlines()[0] == (
+        "Tim import: 2 messages of 1 conversation from JSONL"
+    )
+    assert "'nobody' is not an agent" in shell.fails("import", "old.jsonl", "--into", "nobody")
+    assert "does not exist" in shell.fails("import", "x.zip", "--into", "sarah", status=2)
+    (shell.folder / "bad.json").write_text("[")
+    assert shell.fails("import", "bad.json", "--into", "sarah").startswith("Error: bad.json cannot")
+
+
 def test_a_conversation_goes_on_after_an_error(shell: Shell) -> None:
     shell.script("one")
     _, err = shell.run("chat", "sarah", "-i", stdin="a\nb\n/show\n", status=1)

@@ -1,14 +1,11 @@
-"""Conversations with questions, shaped like LoCoMo's, as agents' directories.
-
-LoCoMo: Maharana et al., "Evaluating Very Long-Term Conversational Memory of LLM Agents" (ACL 2024).
-"""
+"""Conversations with questions, shaped like LoCoMo's, as agents' directories."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +15,9 @@ from fsagent.clock import Clock, moment, stamp
 from fsagent.environment import Environment
 from fsagent.errors import FsagentError
 from fsagent.formats import format_record
+from fsagent.imports.shapes import locomo
 from fsagent.records import Record
 from fsagent.store import SEGMENT_BYTES, SEGMENT_RECORDS
-
-_STEP = timedelta(seconds=30)
-"""Between two turns of a session, of which only the beginning is dated."""
 
 
 @dataclass(frozen=True)
@@ -91,39 +86,18 @@ def load(path: Path) -> list[Conversation]:
 
 
 def _conversation(raw: Mapping[str, Any], number: int) -> Conversation:
-    talk = raw["conversation"]
+    talk = locomo(raw)
+    if talk.left_out:
+        raise ValueError(f"{talk.left_out} of its turns say nothing")
     clock = BenchClock(datetime(2020, 1, 1, tzinfo=UTC))
     ids: dict[str, str] = {}
-    sessions = []
-    names = sorted(
-        (key for key in talk if re.fullmatch(r"session_\d+", key)), key=lambda k: int(k[8:])
-    )
-    for name in names:
-        clock.at = _when(str(talk.get(f"{name}_date_time") or "")) or clock.at + timedelta(days=1)
-        said = []
-        for turn in talk[name]:
-            text = str(turn["text"])
-            if turn.get("blip_caption"):
-                text += f" [image: {turn['blip_caption']}]"
-            who = str(turn["speaker"])
-            plain = who.lower() in ("user", "assistant")
-            role = "user" if who == talk.get("speaker_a") else "assistant"
-            speaking = who.lower() if plain else role
-            ident = clock.id()
-            ids[str(turn["dia_id"])] = ident
-            said.append(
-                Record(
-                    ident,
-                    stamp(clock.at),
-                    speaking,
-                    text,
-                    ident,
-                    name=None if plain else who,
-                    extra={"session": name},
-                )
-            )
-            clock.at += _STEP
-        sessions.append(tuple(said))
+    sessions: dict[str, list[Record]] = {}
+    for said in talk.said:
+        clock.at = said.when or clock.at
+        ids[said.key] = ident = clock.id()
+        record = Record(ident, stamp(clock.at), said.role, said.text, ident, said.name or None)
+        record = replace(record, extra={"session": said.session})
+        sessions.setdefault(said.session, []).append(record)
     questions, dropped = [], 0
     for one in raw["qa"]:
         named = [str(item) for item in one.get("evidence") or ()]
@@ -140,15 +114,8 @@ def _conversation(raw: Mapping[str, Any], number: int) -> Conversation:
                 Asked(str(one["question"]), str(one.get("category", "")), frozenset(turns))
             )
     return Conversation(
-        str(raw.get("sample_id", number)), tuple(sessions), tuple(questions), dropped
+        talk.key or str(number), tuple(map(tuple, sessions.values())), tuple(questions), dropped
     )
-
-
-def _when(text: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
-    except ValueError:
-        return moment(text)
 
 
 def make_agent(

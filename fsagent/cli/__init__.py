@@ -8,7 +8,20 @@ from typing import Any
 
 import click
 
-from fsagent.cli import allow, bench, care, chat, history, memory, models, past, purge, sync, undo
+from fsagent.cli import (
+    allow,
+    bench,
+    care,
+    chat,
+    history,
+    imports,
+    memory,
+    models,
+    past,
+    purge,
+    sync,
+    undo,
+)
 from fsagent.cli.common import debug
 from fsagent.environment import one_thread
 from fsagent.errors import FsagentError
@@ -46,6 +59,7 @@ for _command in (
     memory.note,
     memory.search,
     memory.reindex,
+    imports.import_,
     memory.context,
     history.log,
     history.diff,
