@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.history.edits import Side
     from fsagent.history.log import Happening
     from fsagent.history.purge import Purged
+    from fsagent.history.stats import Stats
     from fsagent.history.sync import Merged, Synced
     from fsagent.history.undo import Resolve, Undone
     from fsagent.history.why import Origin
@@ -589,6 +590,12 @@ class Agent:
         from fsagent.history.why import why
 
         return why(self.store, what, line)
+
+    def stats(self, since: datetime | None = None) -> Stats:
+        """What its calls of models and tools cost, by day, model and tool, and how memory grew."""
+        from fsagent.history.stats import stats
+
+        return stats(self.store, since)
 
     def diff(self, revisions: str = "HEAD") -> str:
         """What ``git diff`` shows: the work tree against a commit, or two (``REV..REV``).

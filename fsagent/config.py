@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from fsagent.errors import ConfigError
 from fsagent.formats import is_limit, load_yaml, scalar, words_of
+from fsagent.records import Usage
 
 DEFAULT_WINDOW = 8192
 """Tokens of context where neither agent.yaml nor the model says how many there are."""
@@ -20,7 +21,34 @@ DEFAULT_INDEX_MEMORY = 256
 INDEXES = ("whoosh", "tantivy")
 DURABILITIES = ("power", "process")
 
+MAX_STEPS = 50
+"""Model calls in one turn where agent.yaml allows no other number, as in Letta."""
+
 _FILE_MAX = 65_536
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a turn may take at most; None is no bound."""
+
+    tokens_per_turn: int | None = None
+    tokens_per_day: int | None = None
+    steps: int = MAX_STEPS
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a million tokens of a model cost: those sent, those of them cached, and answers."""
+
+    sent: float
+    cached: float
+    answered: float
+
+    def of(self, usage: Usage) -> float:
+        """What these tokens cost."""
+        fresh = usage.prompt - usage.cached
+        cost = fresh * self.sent + usage.cached * self.cached + usage.completion * self.answered
+        return cost / 1e6
 
 
 @dataclass(frozen=True)
@@ -31,7 +59,8 @@ class AgentConfig:
     ``durability`` says what an acknowledged change survives: a power cut, or only the end of the
     process, which is faster. ``index`` keeps what search needs; in a process that lives on it may
     take ``index_memory`` bytes of memory. ``allow`` are patterns of what looks like a secret and is
-    none: see ``secret.find``. ``timezone`` is an IANA name; it decides how times are
+    none: see ``secret.find``. ``budget`` bounds a turn, and ``prices`` are those of models, in
+    ``currency``. ``timezone`` is an IANA name; it decides how times are
     shown and what a date means.
     """
 
@@ -46,6 +75,9 @@ class AgentConfig:
     index: str = "whoosh"
     index_memory: int = 256 << 20
     allow: tuple[str, ...] = ()
+    budget: Budget = Budget()
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    currency: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -57,6 +89,14 @@ class AgentConfig:
         if self.base_url and not is_loopback(self.base_url):
             found.append(f"base_url: {self.base_url} in agent.yaml")
         return tuple(found)
+
+    def price(self, model: str) -> Price | None:
+        """What a model costs: the price whose name its own begins with, the longest of them.
+
+        Endpoints answer with longer names than they are asked for: gpt-5-mini-2025-08-07.
+        """
+        names = [name for name in self.prices if model.startswith(name)]
+        return self.prices[max(names, key=len)] if names else None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -122,6 +162,8 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
     allow = known.pop("allow", None)
     if allow is not None and not isinstance(allow, str | list):
         raise ConfigError(f'{path}: allow must be a list of patterns, like allow: ["test-*"].')
+    currency, prices = _prices(known.pop("prices", None), path)
+    budget = _budget(known.pop("budget", None), path)
     ident = text("id")
     if not ident:
         raise ConfigError(f"{path} has no id: add a line `id:` with any unique word.")
@@ -137,6 +179,9 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
         index=text("index") or "whoosh",
         index_memory=(number("index_memory") or DEFAULT_INDEX_MEMORY) << 20,
         allow=() if allow is None else words_of(allow),
+        budget=budget,
+        prices=prices,
+        currency=currency,
         extra=known,
     )
     if config.durability not in DURABILITIES:
@@ -149,3 +194,40 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
         message = f"{path}: timezone {config.timezone!r} is unknown: use a name like Europe/Berlin."
         raise ConfigError(message) from None
     return config
+
+
+def _budget(raw: Any, path: str) -> Budget:
+    raw = {} if raw is None else raw
+    names = [one.name for one in fields(Budget)]
+    if not isinstance(raw, dict) or not all(key in names and is_limit(raw[key]) for key in raw):
+        raise ConfigError(
+            f"{path}: budget takes {', '.join(names)}, each a whole number above 0, like "
+            "budget: {tokens_per_turn: 50000}."
+        )
+    return Budget(**raw)
+
+
+def _prices(raw: Any, path: str) -> tuple[str, dict[str, Price]]:
+    """The currency, and prices by the names of models."""
+    problem = ConfigError(
+        f"{path}: prices takes for each model what a million tokens cost, like "
+        "prices: {gpt-5-mini: {in: 0.25, cached: 0.025, out: 2}}."
+    )
+    raw = {} if raw is None else raw
+    if not isinstance(raw, dict):
+        raise problem
+    found = {}
+    for name, costs in raw.items():
+        if name == "currency":
+            continue
+        if not isinstance(costs, dict) or not {"in", "out"} <= set(costs) <= {
+            "in",
+            "cached",
+            "out",
+        }:
+            raise problem
+        if not all(type(one) in (int, float) and 0 <= one < 1e9 for one in costs.values()):
+            raise problem
+        sent = float(costs["in"])
+        found[str(name)] = Price(sent, float(costs.get("cached", sent)), float(costs["out"]))
+    return scalar(raw.get("currency")), found

@@ -12,6 +12,7 @@
     │   ├── SecretRefused           the text holds what looks like a key or a token
     │   └── UndoConflict            a later change edited the very words that an undo takes back
     ├── SearchError                 the index cannot answer
+    ├── OverBudget                  agent.yaml allows the turn no more tokens
     └── ModelError                  the model is down, refuses, or is missing
     ToolError                       apart: its reader is the model
 
@@ -76,6 +77,10 @@ class UndoConflict(StoreError):
 
 class SearchError(FsagentError):
     """The search index cannot answer."""
+
+
+class OverBudget(FsagentError):
+    """The next call of the model would go over what agent.yaml allows; it was not made."""
 
 
 class ModelError(FsagentError):

@@ -285,7 +285,8 @@ def parse_note(path: str, page: Page) -> Note:
 # ── recall lines ──────────────────────────────────────────────────────────────────────────────
 
 _KEYS = frozenset(
-    "id ts role content turn name thread tool_calls tool_call_id status change model usage".split()
+    "id ts role content turn name thread tool_calls tool_call_id status change model usage"
+    " ms own_ms".split()
 )
 
 
@@ -315,6 +316,8 @@ def format_record(record: Record) -> str:
         "change": record.change,
         "model": record.model,
         "usage": usage_json(record.usage) if record.usage else None,
+        "ms": record.ms,
+        "own_ms": record.own_ms,
         **record.extra,
     }
     line = {key: value for key, value in line.items() if value is not None}
@@ -367,6 +370,8 @@ def parse_record(line: str) -> Record:
         usage=Usage(*(_number(usage.get(k)) for k in ("prompt", "completion", "cached")))
         if isinstance(usage, dict)
         else None,
+        ms=_number(data["ms"]) if "ms" in data else None,
+        own_ms=_number(data["own_ms"]) if "own_ms" in data else None,
         extra={key: value for key, value in data.items() if key not in _KEYS},
     )
 

@@ -95,7 +95,9 @@ class Record:
 
     ``role`` is user, assistant, tool (a result) or event (what happened outside the conversation).
     ``name`` says who speaks: for a tool result, the tool. ``thread`` is the conversation that the
-    record belongs to. ``extra`` holds keys of the line that this version does not know.
+    record belongs to. ``ms`` is how long the model or the tool took, ``own_ms`` how long fsagent
+    took to come to this call of the model, without tools. ``extra`` holds keys of the line that
+    this version does not know.
     """
 
     id: str
@@ -111,6 +113,8 @@ class Record:
     change: str | None = None
     model: str | None = None
     usage: Usage | None = None
+    ms: int | None = None
+    own_ms: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fsagent.change import Adopted, Change
 from fsagent.clock import stamp
-from fsagent.errors import FsagentError
+from fsagent.errors import FsagentError, OverBudget
 from fsagent.formats import clean, one_line
 from fsagent.llm import Client, Completion
 from fsagent.records import (
@@ -23,15 +23,14 @@ from fsagent.records import (
     Warned,
 )
 from fsagent.secret import masked, masked_json
+from fsagent.spending import Purse
 from fsagent.tools import ToolContext
 from fsagent.tools.toolbox import Toolbox
+from fsagent.watch import Watch
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
     from fsagent.store import Store
-
-MAX_STEPS = 50
-"""Model calls in one turn, as in Letta."""
 
 _EDIT_SHOWN = 1500
 """Characters of a hand edit's changed lines that the agent is told."""
@@ -74,9 +73,13 @@ class TurnRun:
         self.commits: list[str] = []
         self.segments: list[str] = []
         self.warnings: list[str] = []
+        self.watch = Watch()
 
     def events(self) -> Iterator[Event]:
         """The story, in order. See ``Agent.stream``."""
+        yield from self.watch.events(self._story())
+
+    def _story(self) -> Generator[Event, None, None]:
         toolbox = self.agent.toolbox  # a bad agent.yaml stops the turn before anything is written
         recovered, edits = self.store.settle()
         for adopted in edits:
@@ -118,13 +121,26 @@ class TurnRun:
 
     def _steps(self, client: Client, toolbox: Toolbox) -> Iterator[Event]:
         """Model call, tool calls, model call …, until a message asks for no tool."""
-        while self.steps < MAX_STEPS:
+        config = self.agent.config
+        purse = Purse(self.store, config)
+        most = config.budget.steps
+        while self.steps < most:
+            try:
+                completion = yield from self._ask(client, purse)
+            except OverBudget as error:
+                if not self.steps:
+                    raise
+                yield self._warning(str(error))
+                self._record("event", f"The turn was stopped: {error}")
+                return
             self.steps += 1
-            completion = yield from self._ask(client)
             if not completion.tool_calls:
                 self.reply = completion.text
                 if completion.finish == "length":
-                    yield self._warning("The reply was cut at the model's own limit.")
+                    what = (
+                        "what is left of the budget" if purse.bounded else "the model's own limit"
+                    )
+                    yield self._warning(f"The reply was cut at {what}.")
                 elif not completion.text.strip():
                     yield self._warning("The model gave an empty reply: say it again, or /model.")
                 return
@@ -138,14 +154,22 @@ class TurnRun:
                     yield TextDelta(result.text)
             if over:
                 return
-        yield self._warning(f"The turn was stopped after {MAX_STEPS} steps.")
-        self._record("event", f"The turn was stopped after {MAX_STEPS} steps, without a reply.")
+        yield self._warning(f"The turn was stopped after {most} steps.")
+        self._record("event", f"The turn was stopped after {most} steps, without a reply.")
 
-    def _ask(self, client: Client) -> Generator[TextDelta, None, Completion]:
-        """One model call; its record is in recall before any of its tools run."""
+    def _ask(self, client: Client, purse: Purse) -> Generator[TextDelta, None, Completion]:
+        """One model call; its record is in recall before any of its tools run.
+
+        Raises:
+            OverBudget: the call was not made.
+        """
         self.heard = []
         completion = None
-        for part in client.complete(self.agent.context(self.thread).prompt):
+        context = self.agent.context(self.thread)
+        prompt = context.prompt
+        if purse.bounded:
+            prompt = replace(prompt, most=purse.room(context.tokens["total"]))
+        for part in self.watch.answer(client.complete(prompt)):
             if isinstance(part, Completion):
                 completion = part
             else:
@@ -162,6 +186,10 @@ class TurnRun:
             ),
         )
         self.heard = []
+        if purse.bounded:
+            answer = context.count(completion.text)
+            purse.take(context.tokens["total"], answer, completion.usage)
+        ms, own_ms = self.watch.lap()
         self.usage += completion.usage
         self.model = completion.model or client.model
         self._record(
@@ -170,6 +198,8 @@ class TurnRun:
             tool_calls=completion.tool_calls,
             model=self.model,
             usage=completion.usage,
+            ms=ms,
+            own_ms=own_ms,
         )
         return completion
 
@@ -183,7 +213,7 @@ class TurnRun:
             message=self.message,
             model=self.model,
         )
-        result, change = toolbox.run(call, door, self._tool_context)
+        (result, change), ms = self.watch.apart(lambda: toolbox.run(call, door, self._tool_context))
         self._record(
             "tool",
             result.text,
@@ -191,6 +221,7 @@ class TurnRun:
             tool_call_id=call.id,
             status=result.status,
             change=result.change,
+            ms=ms,
         )
         self.results.append(result)
         if result.commit:

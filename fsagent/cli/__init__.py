@@ -19,6 +19,7 @@ from fsagent.cli import (
     models,
     past,
     purge,
+    stats,
     sync,
     undo,
 )
@@ -72,6 +73,7 @@ for _command in (
     sync.clone,
     sync.sync,
     history.status,
+    stats.stats,
     care.check,
     care.maintain,
     allow.allow,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fsagent.cli.common import F, as_json, directory, note_to_person, print_json
+from fsagent.cli.common import F, as_json, directory, note_to_person, print_json, print_table
 
 _CATEGORIES = {
     "1": "multi-hop",
@@ -108,7 +108,7 @@ def recall(
     for category, means in found["categories"].items():
         name = _CATEGORIES.get(category)
         rows.append(_scores(f"{category} {name}" if name else category or "none", means))
-    _table(rows)
+    print_table(rows)
     spans = (
         f"{_COLUMNS[name]} {low:.1%} to {high:.1%}"
         for name, (low, high) in found["interval"].items()
@@ -124,7 +124,7 @@ def recall(
     if baseline:
         click.echo()
         others = found.get("baselines", {}).items()
-        _table(
+        print_table(
             [["", *_COLUMNS.values(), "questions"]] + [_scores(n, s["overall"]) for n, s in others]
         )
     if ablation:
@@ -134,7 +134,7 @@ def recall(
             rows.append(
                 ["(nothing)" if name == "all" else name, *(f"{v:.1%}" for v in means.values())]
             )
-        _table(rows)
+        print_table(rows)
     if leave_one_out:
         click.echo("\nwith weights chosen on the other conversations:")
         for name, value in found["leave_one_out"].items():
@@ -215,7 +215,7 @@ def commit(files: list[int], rounds: int, history: int, turns: int, json_: bool)
         for key in next(iter(growth.values())):
             cells = (f"{_short(ratios[key])}x" for ratios in growth.values())
             table.append([MEASURES[key].removesuffix(", ms"), *cells])
-        _table(table)
+        print_table(table)
         click.echo()
     if "recall" in found:
         _figures(f"{turns:,} plain turns", found["recall"], RECALL)
@@ -228,7 +228,7 @@ def _figures(title: str, size: Mapping[str, Any], measures: Mapping[str, str]) -
     for key, name in measures.items():
         cells = (_cell(row.get(key), ratios[who].get(key)) for who, row in rows.items())
         table.append([name, *cells])
-    _table(table)
+    print_table(table)
 
 
 def _cell(value: float | None, ratio: float | None) -> str:
@@ -245,11 +245,3 @@ def _short(value: float) -> str:
 def _scores(name: str, means: Mapping[str, float]) -> list[str]:
     values = (f"{means[key]:.1%}" if key in means else "-" for key in _COLUMNS)
     return [name, *values, str(means["questions"])]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        cells = (f"{text:>{width}}" for text, width in zip(others, widths[1:], strict=True))
-        click.echo(f"{first:<{widths[0]}}  {'  '.join(cells)}".rstrip())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -140,3 +140,11 @@ class Bar:
 def warn(text: str) -> None:
     """Print a warning on standard error."""
     click.echo(click.style("warning: ", fg="yellow") + text, err=True)
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = (f"{text:>{width}}" for text, width in zip(others, widths[1:], strict=True))
+        click.echo(f"{first:<{widths[0]}}  {'  '.join(cells)}".rstrip())

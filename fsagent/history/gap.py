@@ -27,8 +27,11 @@ MARK = "(purged)"
 SHORTEST = 5
 """Characters of the shortest text: less would be a part of too many others."""
 
-_KEPT = ("id", "ts", "role", "turn", "thread", "tool_call_id", "status", "change", "model", "usage")
-"""Of a record that goes, what others refer to, or what tells nothing of it."""
+_CALLED = ("id", "ts", "role", "turn", "thread", "tool_call_id", "status", "change")
+"""Of a record, what others refer to."""
+
+_KEPT = (*_CALLED, "model", "usage", "ms", "own_ms")
+"""Of a record that goes, that, and what tells nothing of it."""
 
 _OURS = frozenset(name.encode() for name in (*OURS, ".git", ".gitattributes", ".gitignore"))
 """Names that are the same in every agent: nobody's words, though a text may be spelled so."""
@@ -157,7 +160,7 @@ class Gap:
                     call["function"]["arguments"] = _emptied_arguments(call["function"])
         if new == record:
             return line
-        called = any(new.get(key) != record.get(key) for key in _KEPT[:-2])
+        called = any(new.get(key) != record.get(key) for key in _CALLED)
         if called or not new.keys() <= record.keys() | {"content"}:
             raise StoreError(
                 "The text is a part of what records are called by, so that nothing would be found "

@@ -30,12 +30,14 @@ class Prompt:
     """Everything one model call is sent.
 
     ``blocks`` repeats, as data, the core memory that ``messages[0]`` holds as text, for clients
-    that build a prompt of their own.
+    that build a prompt of their own. ``most`` are the tokens that the answer may have, where there
+    is a bound.
     """
 
     messages: tuple[Message, ...]
     tools: tuple[Schema, ...] = ()
     blocks: tuple[Block, ...] = ()
+    most: int | None = None
 
 
 @dataclass(frozen=True)

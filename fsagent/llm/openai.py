@@ -79,6 +79,10 @@ class OpenAIClient(Client):
         request: dict[str, Any] = {"model": self.model, "messages": list(prompt.messages)}
         if prompt.tools:
             request["tools"] = list(prompt.tools)
+        if prompt.most is not None:
+            # OpenAI's own models refuse the older name, other servers may not know the newer one.
+            own = "api.openai.com" in self._url
+            request["max_completion_tokens" if own else "max_tokens"] = prompt.most
         if self._stream:
             request |= {"stream": True, "stream_options": {"include_usage": True}}
         with self._plain_errors():

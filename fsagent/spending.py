@@ -1,0 +1,92 @@
+"""What a turn may take: agent.yaml's ``budget``, asked before each call of the model."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from fsagent.clock import moment
+from fsagent.config import AgentConfig
+from fsagent.errors import OverBudget
+from fsagent.records import Usage
+
+if TYPE_CHECKING:
+    from fsagent.store import Store
+
+LEAST_REPLY = 64
+"""Tokens of an answer below which it is not asked for."""
+
+
+class Purse:
+    """What is left of the tokens of a turn and of a day."""
+
+    def __init__(self, store: Store, config: AgentConfig) -> None:
+        self._budget = config.budget
+        self._spent = 0
+        self._scale = 1.0
+        """How many tokens the model counts where we count one."""
+        self._before = 0
+        if self._budget.tokens_per_day is not None:
+            self._before = spent_today(store, config)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether tokens are counted at all."""
+        return self._budget.tokens_per_turn is not None or self._budget.tokens_per_day is not None
+
+    def room(self, prompt: int) -> int:
+        """How many tokens the answer to a prompt of so many tokens may have.
+
+        Raises:
+            OverBudget: hardly any, or none.
+        """
+        need = int(prompt * self._scale) + LEAST_REPLY
+        found = []
+        for spent, limit, word, key, later in (
+            (
+                self._spent,
+                self._budget.tokens_per_turn,
+                "This turn has",
+                "tokens_per_turn",
+                "raise it",
+            ),
+            (
+                self._before + self._spent,
+                self._budget.tokens_per_day,
+                "The calls of today have",
+                "tokens_per_day",
+                "raise it, or go on tomorrow",
+            ),
+        ):
+            if limit is None:
+                continue
+            if spent + need > limit:
+                raise OverBudget(
+                    f"{word} used {spent:,} tokens, and the next call would need {need:,} of the "
+                    f"{limit:,} that agent.yaml allows (budget: {key}): {later}."
+                )
+            found.append(limit - spent - need + LEAST_REPLY)
+        return min(found)
+
+    def take(self, prompt: int, answer: int, usage: Usage) -> None:
+        """Note a call: its tokens as we count them, which stand where the model told none."""
+        if usage.prompt:
+            self._scale = max(self._scale, usage.prompt / prompt) if prompt else self._scale
+        self._spent += (usage.prompt or prompt) + (usage.completion or answer)
+
+
+def spent_today(store: Store, config: AgentConfig) -> int:
+    """The tokens of all calls of this day, in the agent's time zone."""
+    now = store.clock.now().astimezone(config.zone)
+    begin = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    total = 0
+    for path in store.paths("recall", backwards=True):
+        day = path.removeprefix("recall/")[:10].replace("/", "-")
+        # A segment is called by the day, in UTC, of its first record.
+        if day < f"{begin - timedelta(days=2):%Y-%m-%d}":
+            break
+        for record in store.records(path):
+            when = moment(record.ts)
+            if record.usage and when and when >= begin:
+                total += record.usage.prompt + record.usage.completion
+    return total

@@ -1,0 +1,174 @@
+"""What a turn may take: it is stopped before it is passed, with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from fsagent import Agent, call
+from fsagent.config import Budget, parse_config
+from fsagent.errors import ConfigError, OverBudget
+from fsagent.llm import Client, Completion, Prompt
+from fsagent.llm.openai import OpenAIClient
+from fsagent.records import MAIN, ToolCall, Usage, Warned
+
+from conftest import FixedClock, git, subjects
+from stub_openai import stub_openai, text
+from test_stats import configure, records
+
+Make = Callable[..., Agent]
+
+
+class Counting(Client):
+    """A client that calls a tool again and again, and answers with as many tokens as it may."""
+
+    model = "gpt-4o"
+
+    def __init__(self, factor: float = 1.0, tells: bool = True) -> None:
+        self.prompts: list[Prompt] = []
+        self.sizes: list[int] = []
+        self._factor = factor
+        self._tells = tells
+        self.size = 0
+
+    def complete(self, prompt: Prompt) -> Iterator[str | Completion]:
+        self.prompts.append(prompt)
+        answer = min(prompt.most or 500, 500)
+        calls = (ToolCall(f"c{len(self.prompts)}", "conversation_search", '{"query": "x"}'),)
+        usage = Usage(int(self.size * self._factor), answer) if self._tells else Usage()
+        yield "word " * answer
+        yield Completion("word " * answer, calls, usage, self.model)
+
+
+def spent(agent: Agent) -> int:
+    return sum(r.usage.prompt + r.usage.completion for r in records(agent) if r.usage)
+
+
+def counted(agent: Agent, client: Counting) -> None:
+    """Let the client know how large each prompt is, as fsagent counts it."""
+    real = agent.context
+
+    def context(thread: str = MAIN) -> object:
+        found = real(thread)
+        client.size = found.tokens["total"]
+        client.sizes.append(client.size)
+        return found
+
+    agent.context = context  # type: ignore[assignment, method-assign]
+
+
+@pytest.mark.parametrize("limit", [3000, 5000, 12_000, 40_000])
+def test_a_turn_stops_before_its_tokens_are_used_up(make: Make, limit: int) -> None:
+    agent = make()
+    configure(agent, f"budget: {{tokens_per_turn: {limit}}}\n")
+    client = agent._client = Counting()
+    counted(agent, client)
+    events = list(agent.stream("go"))
+    assert 0 < spent(agent) <= limit
+    assert spent(agent) > limit - 4000  # and not long before
+    (warning,) = [event.text for event in events if isinstance(event, Warned)]
+    assert f"of the {limit:,} that agent.yaml allows (budget: tokens_per_turn)" in warning
+    assert records(agent)[-1].role == "event"
+    assert records(agent)[-1].content.startswith("The turn was stopped: This turn has used")
+    assert git(agent, "status", "--porcelain") == ""
+
+
+def test_a_model_that_counts_more_than_we_do_is_learnt(make: Make) -> None:
+    agent = make()
+    configure(agent, "budget: {tokens_per_turn: 20000}\n")
+    client = agent._client = Counting(factor=1.5)
+    counted(agent, client)
+    agent.chat("go")
+    assert 0 < spent(agent) <= 20_000
+
+
+def test_a_model_that_tells_no_numbers_is_counted(make: Make) -> None:
+    agent = make()
+    configure(agent, "budget: {tokens_per_turn: 8000}\n")
+    client = agent._client = Counting(tells=False)
+    counted(agent, client)
+    agent.chat("go")
+    assert len(client.prompts) >= 2
+    assert sum(client.sizes[: len(client.prompts)]) + 500 * len(client.prompts) <= 8000
+
+
+def test_without_room_for_one_call_none_is_made(make: Make) -> None:
+    agent = make("never")
+    configure(agent, "budget: {tokens_per_turn: 100}\n")
+    with pytest.raises(OverBudget, match=r"^This turn has used 0 tokens, and the next call would need [\d,]+ of the 100 that agent.yaml allows \(budget: tokens_per_turn\): raise it\.$"):  # fmt: skip
+        agent.chat("hi")
+    assert [r.role for r in records(agent)][-2:] == ["user", "event"]
+    assert subjects(agent)[0] == "turn: hi"
+
+
+def test_a_day_has_its_tokens_over_all_threads(make: Make) -> None:
+    clock = FixedClock()
+    agent = make(clock=clock)
+    configure(agent, "timezone: Europe/Berlin\nbudget: {tokens_per_day: 12000, steps: 1}\n")
+    client = agent._client = Counting()
+    counted(agent, client)
+    clock.move(hours=13)  # 22:30 in UTC, 23:30 in Berlin
+
+    def talk(agent: Agent) -> int:
+        """Turns in either thread, until there is no more."""
+        for done in range(20):
+            try:
+                agent.chat("go on", thread=(MAIN, "work")[done % 2])
+            except OverBudget:
+                return done
+        raise AssertionError("there was no end")
+
+    assert talk(agent) >= 2
+    with pytest.raises(OverBudget, match=r"^The calls of today have used [\d,]+ tokens, .*: raise it, or go on tomorrow\.$"):  # fmt: skip
+        agent.chat("more")
+    first = spent(agent)
+    assert 8000 < first <= 12_000
+    other = Agent.open(agent.root, client, clock=clock)  # another process counts the same
+    counted(other, client)
+    assert talk(other) == 0
+    clock.move(hours=1)  # a new day in Berlin, though not in UTC
+    assert talk(other) >= 2
+    assert 8000 < spent(agent) - first <= 12_000
+    other.close()
+
+
+def test_steps(make: Make) -> None:
+    agent = make(*[call("conversation_search", query="x")] * 9)
+    configure(agent, "budget: {steps: 3}\n")
+    turn = agent.chat("go")
+    assert turn.steps == 3
+    assert turn.warnings == ("The turn was stopped after 3 steps.",)
+
+
+def test_what_the_endpoint_is_told(make: Make) -> None:
+    with stub_openai(text("hi"), text("hi"), {**text("cut"), "finish_reason": "length"}) as stub:
+        agent = make()
+        client = agent._client = OpenAIClient("m", base_url=stub.url, retries=0)
+        agent.chat("one")
+        configure(agent, "budget: {tokens_per_turn: 4000}\n")
+        agent.chat("two")
+        warnings = agent.chat("three").warnings
+        client._url = "https://api.openai.com/v1"
+        asked: list[dict[str, object]] = []
+        create = client._client.chat.completions.with_raw_response
+        create.create = lambda **request: asked.append(request) or 1 / 0  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError):
+            list(client.complete(Prompt(({"role": "user", "content": "x"},), most=7)))
+        client.close()
+    assert "max_tokens" not in stub.requests[0]
+    assert 100 < stub.requests[1]["max_tokens"] < 4000
+    assert warnings == ("The reply was cut at what is left of the budget.",)
+    assert asked[0]["max_completion_tokens"] == 7
+
+
+@pytest.mark.parametrize(
+    "text", ["3", "{steps: 0}", "{steps: many}", "{tokens: 5}", "{tokens_per_day: -1}", "[1]", "{steps: true}"]
+)  # fmt: skip
+def test_a_budget_that_cannot_be_meant(text: str) -> None:
+    with pytest.raises(ConfigError, match="budget takes tokens_per_turn, tokens_per_day, steps"):
+        parse_config(f"id: a\nbudget: {text}".encode())
+
+
+def test_the_default() -> None:
+    assert parse_config(b"id: a").budget == Budget(None, None, 50)
+    assert parse_config(b"id: a\nbudget: {steps: 5}").budget == Budget(None, None, 5)
