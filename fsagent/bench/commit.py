@@ -64,7 +64,7 @@ HISTORY_FILES = 10_000
 TURN_EVERY = timedelta(minutes=3)
 
 _NOW = datetime(2024, 12, 31, tzinfo=UTC)
-_CONFIG = """\
+CONFIG = """\
 [user]
 \tname = Bench
 \temail = bench@localhost
@@ -177,12 +177,12 @@ class Twin:
         self.root = root
         self.road = road
         self.env = plain_environment() | {
-            "GIT_CONFIG_GLOBAL": os.devnull,  # git as it comes, whatever this person has set
-            "GIT_CONFIG_NOSYSTEM": "1",
+            "GITCONFIG_GLOBAL": os.devnull,  # git as it comes, whatever this person has set
+            "GITCONFIG_NOSYSTEM": "1",
         }
         starter.create(root, None, BenchClock(_NOW), name="bench")
         with open(root / ".git/config", "a") as config:
-            config.write(_CONFIG)
+            config.write(CONFIG)
         if ROADS[road]:
             with open(root / "agent.yaml", "a") as config:
                 config.write(f"durability: {ROADS[road]}\n")

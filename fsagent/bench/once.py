@@ -62,11 +62,14 @@ def main(store: str, folder: Path, question: str, live: bool) -> None:
     sys.stdout.write(str(megabytes()))
 
 
-def megabytes() -> float:
-    """The memory that this process takes now, or took at most where that cannot be told."""
+def megabytes(line: str = "VmRSS") -> float:
+    """The memory that this process takes now, or took at most where that cannot be told.
+
+    With ``VmHWM``, what it took at most, in any case.
+    """
     try:
         status = Path("/proc/self/status").read_text()
-        return round(int(status.partition("VmRSS:")[2].split()[0]) / 1024, 1)
+        return round(int(status.partition(f"{line}:")[2].split()[0]) / 1024, 1)
     except OSError:
         import resource
 

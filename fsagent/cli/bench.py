@@ -221,6 +221,40 @@ def commit(files: list[int], rounds: int, history: int, turns: int, json_: bool)
         _figures(f"{turns:,} plain turns", found["recall"], RECALL)
 
 
+@bench.command()
+@click.option(
+    "--past",
+    callback=_sizes,
+    default="10,1000,10000",
+    show_default=True,
+    metavar="N,N",
+    help="How many turns the agents have behind them.",
+)
+@_count("--rounds", 5, "How often each is opened and measured.", least=1)
+@_count("--more", 1000, "Turns that the oldest lives on, for what it grows by; 0 leaves that out.")
+@as_json
+def turn(past: list[int], rounds: int, more: int, json_: bool) -> None:
+    """What fsagent itself takes for a turn; in brackets, over the agent with the shortest past.
+
+    The model answers at once, over HTTP on this machine, in a process of its own; its time does not
+    count. A turn is plain, or has one call that writes memory, or one that searches.
+    """
+    from fsagent.bench.turn import MEASURES, measure
+
+    found = measure(past, rounds, more, note_to_person)
+    if json_:
+        print_json(found)
+        return
+    _figures("after", found, MEASURES)
+    grown = found.get("growth")
+    if grown:
+        click.echo(
+            f"\n{more:,} further plain turns in one process: {grown['before_mb']:.0f} MB, then "
+            f"{grown['after_mb']:.0f} MB; CPU of a turn {grown['first_cpu_ms']:.1f} ms, then "
+            f"{grown['last_cpu_ms']:.1f} ms"
+        )
+
+
 def _figures(title: str, size: Mapping[str, Any], measures: Mapping[str, str]) -> None:
     """Print a table of what each of ``size["rows"]`` costs, one in a column."""
     rows, ratios = size["rows"], size["ratios"]
