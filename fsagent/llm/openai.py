@@ -76,9 +76,11 @@ class OpenAIClient(Client):
 
     def complete(self, prompt: Prompt) -> Iterator[str | Completion]:
         """See ``Client.complete``."""
-        request: dict[str, Any] = {"model": self.model, "messages": list(prompt.messages)}
+        # Past the client's own look at each message and tool, which takes longer than all the rest.
+        body: dict[str, Any] = {"messages": list(prompt.messages)}
         if prompt.tools:
-            request["tools"] = list(prompt.tools)
+            body["tools"] = list(prompt.tools)
+        request: dict[str, Any] = {"model": self.model, "messages": (), "extra_body": body}
         if prompt.most is not None:
             # OpenAI's own models refuse the older name, other servers may not know the newer one.
             own = "api.openai.com" in self._url
@@ -89,7 +91,8 @@ class OpenAIClient(Client):
             raw = self._client.chat.completions.with_raw_response.create(**request)
             kind = raw.headers.get("content-type", "")
             if self._stream and not kind.startswith("application/json"):
-                yield from self._streamed(raw.parse())
+                # As plain data: a model of each piece costs more than the piece.
+                yield from self._streamed(raw.parse(to=openai.Stream[object]))
             else:  # asked for or not, some endpoints answer all at once
                 yield from self._whole(json.loads(raw.http_response.read()))
 
@@ -114,16 +117,15 @@ class OpenAIClient(Client):
         model, finish = self.model, ""
         try:
             for chunk in chunks:
-                model = chunk.model or model
-                usage = chunk.usage.to_dict() if chunk.usage else usage
-                for choice in chunk.choices or ():
-                    finish = choice.finish_reason or finish
-                    if not choice.delta:
-                        continue
-                    if choice.delta.content:
-                        text.append(choice.delta.content)
-                        yield choice.delta.content
-                    for part in choice.delta.tool_calls or ():
+                model = chunk.get("model") or model
+                usage = chunk.get("usage") or usage
+                for choice in chunk.get("choices") or ():
+                    finish = choice.get("finish_reason") or finish
+                    delta = choice.get("delta") or {}
+                    if delta.get("content"):
+                        text.append(delta["content"])
+                        yield delta["content"]
+                    for part in delta.get("tool_calls") or ():
                         _gather(calls, part)
         finally:
             chunks.close()  # an interrupted turn must not keep the endpoint busy
@@ -171,16 +173,16 @@ class OpenAIClient(Client):
             raise ModelError(f"{self._url} broke off its answer: try again.") from error
 
 
-def _gather(calls: dict[int, dict[str, str]], part: Any) -> None:
+def _gather(calls: dict[int, dict[str, str]], part: dict[str, Any]) -> None:
     """Add a piece of a tool call. Endpoints that leave out the index send each call whole."""
-    index = part.index
-    if index is None or (part.id and calls.get(index, {}).get("id") not in (None, "", part.id)):
+    index, ident = part.get("index"), part.get("id")
+    if index is None or (ident and calls.get(index, {}).get("id") not in (None, "", ident)):
         index = len(calls)  # no index, or one for all: then each call comes whole
     call = calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
-    call["id"] = part.id or call["id"]
-    if part.function:
-        call["name"] += part.function.name or ""
-        call["arguments"] += part.function.arguments or ""
+    call["id"] = ident or call["id"]
+    function = part.get("function") or {}
+    call["name"] += function.get("name") or ""
+    call["arguments"] += function.get("arguments") or ""
 
 
 def _call(index: int, ident: str | None, name: str | None, arguments: Any) -> ToolCall:
