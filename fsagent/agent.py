@@ -449,7 +449,7 @@ class Agent:
         head, now = self.store.repo.head(), time.monotonic()
         seen, until, paths = self._dirty
         if seen != head or now > until:
-            dirty = (path for path in self.store.dirty() if searched(path))
+            dirty = (path for path in self.store.dirty(live=False) if searched(path))
             paths = tuple(path for path in dirty if path not in self.store.live)
             self._dirty = head, now + LOOK_EVERY, paths
         return paths

@@ -24,7 +24,7 @@ from fsagent.formats import (
     one_line,
     parse_record,
 )
-from fsagent.layout import FILE_MAX, OURS, is_agents, is_gits, require_agent
+from fsagent.layout import FILE_MAX, is_agents, is_gits, require_agent
 from fsagent.locks import Locks
 from fsagent.reader import Reader, is_utf8
 from fsagent.records import Person, Record
@@ -312,11 +312,14 @@ class Store(Reader):
                 return self._adopt(self.repo.compare(paths), held or {})
         raise StoreError(f"{self.root} is committed to all the time: try again later.")
 
-    def dirty(self, *, recall: bool = True) -> list[str]:
-        """The agent's own files that differ from HEAD: edited, staged, new or gone."""
+    def dirty(self, *, recall: bool = True, live: bool = True) -> list[str]:
+        """The agent's own files that differ from HEAD: edited, staged, new or gone.
+
+        Without ``live``, the segments of the turn under way may be left out.
+        """
         found = []
         self._conflicts = set()
-        for entry in self.repo.status(OURS):
+        for entry in self.repo.differing(() if live else self.live):
             path = entry.path
             if not is_agents(path) or (path.startswith("recall/") and not recall):
                 continue

@@ -154,11 +154,10 @@ def test_arguments_that_are_no_json_go_back_as_json(make: Make) -> None:
 
 
 def test_parallel_calls_that_share_an_index_are_kept_apart() -> None:
-    from types import SimpleNamespace as Part
-
     calls: dict[int, dict[str, str]] = {}
     for name in ("a", "b"):
-        _gather(calls, Part(index=0, id=name, function=Part(name=name, arguments="{}")))
+        function = {"name": name, "arguments": "{}"}
+        _gather(calls, {"index": 0, "id": name, "function": function})
     assert [c["name"] for c in calls.values()] == ["a", "b"]
 
 

@@ -141,9 +141,12 @@ class Life:
     def _opened(self, address: str) -> Iterator[Callable[[str, int], list[float]]]:
         """The agent as it was, in a new process; what is asked of it is done there."""
         shutil.rmtree(self._now, ignore_errors=True)
-        shutil.copytree(self._kept, self._now, symlinks=True)  # times too: git looks at them
-        os.sync()
+        shutil.copytree(self._kept, self._now, symlinks=True)
         where = str(self._now / "agent")
+        # The copies are other files than those that Git's index knows.
+        refresh = ["git", "update-index", "-q", "--refresh"]
+        subprocess.run(refresh, cwd=where, env=self._variables(), check=True)
+        os.sync()
         command = [sys.executable, "-P", "-m", "fsagent.bench.turns", where, address]
         with subprocess.Popen(
             command, stdin=-1, stdout=-1, text=True, env=self._variables()

@@ -76,7 +76,7 @@ class Past(Store):
         self.live.setdefault(path, set()).add(record.id)
         return path
 
-    def dirty(self, *, recall: bool = True) -> list[str]:
+    def dirty(self, *, recall: bool = True, live: bool = True) -> list[str]:
         """Nothing: what a hand edits now was not there then."""
         return []
 

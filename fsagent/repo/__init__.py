@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
@@ -29,6 +29,7 @@ from fsagent.repo.commit import Pipeline
 from fsagent.repo.gitindex import UnfitIndexError, git_mode
 from fsagent.repo.heads import Heads, UnfitHeadError
 from fsagent.repo.journal import Journal, boot
+from fsagent.repo.looking import Looking
 from fsagent.repo.objects import Objects, object_id
 from fsagent.repo.puts import Blob, ConflictError, Draft, Join, Made, MovedError, Put, State
 from fsagent.repo.recovery import Recovery
@@ -156,6 +157,7 @@ class Repo:
         journal = Journal(f"{self._private}/journal")
         self._pipeline = Pipeline(str(root), heads, objects, journal)
         self._pipeline.builds_on = self._builds_on
+        self._looking = Looking(self, self._pipeline)
         self._slow = Slow(self._pipeline, self._git)
 
     @classmethod
@@ -290,6 +292,13 @@ class Repo:
                 found.append(Status(path, xy[0], xy[1], staged, unmerged))
         return found
 
+    def differing(self, but: Container[str] = ()) -> list[Status]:
+        """The agent's own files that differ, as ``status`` has them; ``but`` may be missing.
+
+        Git is asked only where it is not certain that it would find none.
+        """
+        return self._looking.differing(but)
+
     def log(
         self, path: str | None = None, *, rev: str = "HEAD", limit: int | None = None
     ) -> Iterator[Commit]:
@@ -411,7 +420,9 @@ class Repo:
         with _explained():
             if self.fast:
                 with contextlib.suppress(UnfitIndexError, UnfitHeadError):
-                    return self._pipeline.commit(draft, seen)
+                    made = self._pipeline.commit(draft, seen)
+                    self._looking.committed(made.commit)
+                    return made
             return self._slow.commit(draft, seen)
 
     def restage(self, states: Mapping[str, State]) -> None:
@@ -468,6 +479,7 @@ class Repo:
 
     def _builds_on(self, head: str | None) -> None:
         """Look again when the branch has moved since recovery: it may have moved back."""
+        self._looking.builds_on(head)
         if head != self._looked_at:
             self.keep_dropped(self._acknowledged, head)
 
@@ -606,6 +618,7 @@ class Repo:
     def close(self) -> None:
         """End the processes that this object keeps."""
         self._pipeline.journal.close()
+        self._looking.close()
         if "_objects" in self.__dict__:
             self._objects.close()
 

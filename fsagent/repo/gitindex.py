@@ -84,6 +84,8 @@ class GitIndex:
         self.path = path
         self._root = root
         self._seen: tuple[int, ...] | None = None
+        self.loads = 0
+        """How often the file was read: it rises where somebody else has written it."""
         self._forget()
 
     def _forget(self) -> None:
@@ -109,9 +111,11 @@ class GitIndex:
         except FileNotFoundError:
             self._forget()
             self._seen = None
+            self.loads += 1
             return False
         if self._seen != _identity(stat):
             self._seen = None
+            self.loads += 1
             with open(self.path, "rb") as file:
                 stat = os.fstat(file.fileno())
                 data = file.read()
