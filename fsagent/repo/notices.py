@@ -16,6 +16,8 @@ import struct
 from collections.abc import Iterable
 from functools import cache
 
+MOUNTS = "/proc/self/mountinfo"
+
 _LOCAL = frozenset("ext2 ext3 ext4 xfs btrfs f2fs zfs bcachefs tmpfs overlay".split())
 """File systems on which nobody writes but through this kernel."""
 
@@ -124,7 +126,7 @@ def _libc() -> ctypes.CDLL | None:
 def _is_local(root: str) -> bool:
     """Whether all below ``root`` lies on one file system of this machine."""
     try:
-        with open("/proc/self/mountinfo", "rb") as file:
+        with open(MOUNTS, "rb") as file:
             lines = file.read().decode(errors="surrogateescape").splitlines()
     except OSError:
         return False
