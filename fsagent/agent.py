@@ -483,7 +483,7 @@ class Agent:
             StoreError: there is no such commit, or the agent was not there yet.
         """
         from fsagent.history.name import commit_of
-        from fsagent.history.past import Past
+        from fsagent.past import Past
 
         store = Past(self.store, commit_of(self.store, when))
         past = Agent(store, self._client, self._tools, self.environment, self._model)

@@ -53,7 +53,7 @@ class Notes:
         return self._store.notes()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._store.paths("archival"))
+        return self._store.count("archival")
 
     def get(self, ident: str) -> Note:
         """The note with that id, or whose path it is.

@@ -202,6 +202,10 @@ class Reader:
             return True
         return False
 
+    def count(self, folder: str) -> int:
+        """How many of the agent's own files there are below ``folder``."""
+        return sum(1 for _ in self.paths(folder))
+
     def warn(self, text: str) -> None:
         """Note something that a person should know; said once in a Store's life."""
         if text not in self.warnings:

@@ -43,6 +43,8 @@ from fsagent.repo.run import (
 )
 from fsagent.repo.settings import Configuration, Settings, is_command
 from fsagent.repo.slow import Slow
+from fsagent.repo.snapshot import Snapshot
+from fsagent.repo.trees import Entries
 
 __all__ = [
     "Blob",
@@ -53,6 +55,7 @@ __all__ = [
     "MovedError",
     "Put",
     "Repo",
+    "Snapshot",
     "State",
     "Status",
     "TreeChange",
@@ -149,6 +152,8 @@ class Repo:
         """What HEAD was when it was last asked whether it holds what was acknowledged."""
         self.told: list[str] = []
         """What recovery did, a sentence for each time."""
+        self.counts: dict[tuple[str, bytes], int] = {}
+        """How many files are in a folder, by its path and tree; see ``Snapshot.count``."""
         self._private = f"{self.git_dir}/fsagent"
         objects = Objects(
             f"{self._common}/objects", os.path.join(self._private, "tmp"), self._packed
@@ -266,9 +271,23 @@ class Repo:
         ]
 
     def read(self, oid: str) -> bytes:
-        """The bytes of a blob."""
+        """The bytes of a blob, or of any other object."""
         with _explained():
             return self._pipeline.objects.read(oid)
+
+    def tree(self, oid: bytes) -> Entries:
+        """The entries of a tree."""
+        with _explained():
+            return self._pipeline._entries(oid)
+
+    def has(self, commit: str) -> bool:
+        """Whether there is a commit of that full id. ``commit`` may be any text."""
+        if not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", commit):
+            return False
+        try:
+            return self._pipeline.objects.read(commit).startswith(b"tree ")
+        except Exception:  # whatever GitPython says of an object that is nowhere
+            return False
 
     def status(self, under: Iterable[str]) -> list[Status]:
         """The paths below ``under`` whose work tree, index and HEAD are not all the same.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 
 from fsagent.change import Adopted, Change
 from fsagent.clock import moment
 from fsagent.errors import StoreError
 from fsagent.formats import format_record
-from fsagent.layout import OURS, is_agents, is_gits
+from fsagent.layout import is_agents, is_gits
 from fsagent.records import Person, Record
-from fsagent.repo import Blob, walk
+from fsagent.repo import Blob, Snapshot, walk
 from fsagent.store import Store
 
 
@@ -28,6 +27,8 @@ class Past(Store):
         self._commit_id = commit
         self._said: dict[str, bytes] = {}
         """What was said to the past, by segment."""
+        self._snapshot = Snapshot(now.repo, commit)
+        self._tops: dict[str, dict[str, Blob]] = {}
         super().__init__(now.root, now.clock, mend=False, repo=now.repo)
         self.spans = now.spans
 
@@ -36,33 +37,44 @@ class Past(Store):
         """See ``Store.rev``."""
         return self._commit_id
 
-    @cached_property
-    def _files(self) -> Mapping[str, Blob]:
-        files = self.repo.files(self._commit_id, OURS)
-        return {p: b for p, b in sorted(files.items()) if is_agents(p) and not is_gits(p)}
+    def _below(self, path: str) -> dict[str, Blob]:
+        """The agent's own files in the folder at the top in which ``path`` is, or at the top."""
+        top = path.split("/")[0]
+        if top not in self._tops:
+            files = self._snapshot.files(top)
+            self._tops[top] = {
+                p: files[p] for p in sorted(files) if is_agents(p) and not is_gits(p)
+            }
+        return self._tops[top]
 
     def has(self, path: str) -> bool:
         """See ``Store.has``."""
-        return path in self._files
+        return path in self._below(path)
 
     def paths(self, folder: str, *, backwards: bool = False) -> Iterator[str]:
         """See ``Store.paths``."""
         top = f"{folder}/"
-        found = [path for path in self._files if path.startswith(top)]
-        found += [p for p in self._said if p.startswith(top) and p not in self._files]
+        files = self._below(folder)
+        found = [path for path in files if path.startswith(top)]
+        found += [p for p in self._said if p.startswith(top) and p not in files]
         yield from reversed(found) if backwards else found
 
     def state(self, path: str) -> Hashable | None:
         """See ``Store.state``."""
-        return None if path in self._said else self._files[path].oid
+        return None if path in self._said else self._below(path)[path].oid
+
+    def count(self, folder: str) -> int:
+        """See ``Store.count``."""
+        return self._snapshot.count(folder)
 
     def read(self, path: str) -> bytes:
         """See ``Store.read``."""
         if path in self._said:
             return self._said[path]
-        if path not in self._files:
+        blob = self._below(path).get(path)
+        if blob is None:
             raise StoreError(f"{path} was not there at {self._commit_id[:7]}.")
-        return self.repo.read(self._files[path].oid)
+        return self.repo.read(blob.oid)
 
     def now(self, path: str) -> bytes | None:
         """See ``Store.now``."""
