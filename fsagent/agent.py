@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +13,11 @@ from fsagent.change import Adopted
 from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, AgentConfig
 from fsagent.environment import Environment
-from fsagent.errors import AgentBusy, FsagentError, SearchError, StoreError
+from fsagent.errors import AgentBusy, FsagentError
 from fsagent.formats import clean, thread_name
 from fsagent.memory import Blocks, Notes
-from fsagent.records import MAIN, Answer, Commit, Doc, Event, Turn
+from fsagent.records import MAIN, Commit, Event, Turn
+from fsagent.searching import Searching
 from fsagent.store import Store
 
 if TYPE_CHECKING:  # what a search does not need is imported where it is used
@@ -33,18 +32,13 @@ if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.history.why import Origin
     from fsagent.imports import Imported
     from fsagent.index import Progress
-    from fsagent.index.layered import Layered
-    from fsagent.index.meaning import Meaning
     from fsagent.llm import Client
     from fsagent.repo.maintain import Done
     from fsagent.tools import Tool
     from fsagent.tools.toolbox import Toolbox
 
-LOOK_EVERY = 1.0
-"""Seconds for which a look for hand edits counts."""
 
-
-class Agent:
+class Agent(Searching):
     """One agent, which is one directory under Git.
 
     Use ``Agent.open`` or ``Agent.init``. Reading never commits; ``chat`` and every assignment to
@@ -59,8 +53,7 @@ class Agent:
         environment: Environment,
         model: str = "",
     ) -> None:
-        self.store = store
-        self.environment = environment
+        super().__init__(store, environment)
         self._client = client
         self._model = model
         self._lent: Client | None = None
@@ -68,9 +61,6 @@ class Agent:
         self._tools = tuple(tools)
         self.warned: set[str] = set()
         """Warnings of the store that a turn has given already."""
-        self._dirty: tuple[str | None, float, tuple[str, ...]] = (None, 0.0, ())
-        self.progress: Progress | None = None
-        """Told how far it is while an index is built; see ``search``."""
         self.chosen = "given by the program"
         """Why this model is used, in a few words."""
 
@@ -320,139 +310,7 @@ class Agent:
             zone=config.zone,
         )
 
-    # ── search and history ────────────────────────────────────────────────────────────────────
-
-    def search(
-        self,
-        query: str,
-        *,
-        limit: int = 10,
-        offset: int = 0,
-        kinds: tuple[str, ...] = (),
-        roles: tuple[str, ...] = (),
-        tags: tuple[str, ...] = (),
-        all_tags: bool = False,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        distinct: bool = False,
-    ) -> Answer:
-        """Find notes, records and blocks by their words, best first.
-
-        Args:
-            query: Words; a phrase in quotation marks must appear. Without any, the newest come
-                first.
-            limit: How many hits at most.
-            offset: How many hits to pass over first.
-            kinds: Of ``note``, ``record`` and ``block``; empty is all.
-            roles: Only records of these roles.
-            tags: Only notes with any of these tags; with ``all_tags``, all of them.
-            all_tags: See ``tags``.
-            since, until: Only what was made between these moments, both included.
-            distinct: Show what was said in the same words several times only once.
-
-        Raises:
-            SearchError: an argument is none of those, or the index that agent.yaml names is not
-                installed.
-        """
-        _check(limit, offset, kinds, since, until)
-        from fsagent.index import follow
-        from fsagent.index.entries import analysed
-        from fsagent.index.find import Query, find
-
-        index, config = self.index, self.config
-        wanted = Query(
-            query,
-            limit,
-            offset,
-            kinds,
-            roles,
-            tuple(tag for tag in tags if tag.strip()),
-            all_tags,
-            since,
-            until,
-            distinct,
-            self.store.clock.now(),
-            config.zone,
-        )
-        # First, so that what is committed meanwhile is rather named once too often.
-        uncommitted = self._uncommitted()
-        if self.store.rev is None:
-            return Answer(None, (), uncommitted)
-        with index.lock:
-            follow(index, self.store.repo, self.progress, self.store.rev)
-            # Asked for the newest, a model does not mean what was said just now.
-            tail = self._tail() if query.strip() else ()
-            index.tail([analysed(doc) for doc in tail])
-            meaning = self.meaning
-            unread = meaning.ensure(index, self.progress) if meaning else 0
-            found = find(index, wanted, None if unread else meaning)
-            meta = index.meta()
-        index.settle()
-        commit = meta.commit if meta else None
-        return Answer(commit, found.hits, uncommitted, found.unknown, found.more, unread)
-
-    def reindex(self) -> None:
-        """Forget the index and build it again. Never needed; see ``index.follow``."""
-        from fsagent.index import follow
-
-        with self.index.lock:
-            self.index.clear()
-            follow(self.index, self.store.repo, self.progress)
-            self.index.flush()
-            while self.meaning and self.meaning.ensure(self.index, self.progress):
-                pass
-
-    @cached_property
-    def index(self) -> Layered:
-        """What search asks; ``search`` brings it to HEAD first."""
-        from fsagent.index.choose import open_index
-
-        config = self.config
-        cache = self.environment.cache_dir
-        return open_index(
-            *(config.index, config.index_memory, cache, self.root, config.id),
-            fixed=self.store.is_past,
-        )
-
-    @cached_property
-    def meaning(self) -> Meaning | None:
-        """The signal of meaning, where the extra ``embed`` is installed and not switched off."""
-        from fsagent.index.meaning import Meaning, installed
-
-        if not self.environment.embed or not installed():
-            return None
-        return Meaning(self.index.folder)
-
-    def forget_index(self) -> None:
-        """Let go of the index; the next search opens it again, or builds it."""
-        if "index" in self.__dict__:
-            self.index.close()
-        for name in ("index", "meaning"):
-            self.__dict__.pop(name, None)
-        self._dirty = (None, 0.0, ())
-
-    def _tail(self) -> Iterator[Doc]:
-        """The records of the turn under way, which no commit holds yet."""
-        from fsagent.index.entries import docs_of
-
-        for path, ids in list(self.store.live.items()):  # another thread may be in the turn
-            try:
-                data = self.store.read(path)
-            except StoreError:  # somebody has deleted it since
-                continue
-            yield from (doc for doc in docs_of(path, data) if doc.id in ids)
-
-    def _uncommitted(self) -> tuple[str, ...]:
-        """Hand edits that search does not know yet; looked for once a second at most."""
-        from fsagent.index.entries import searched
-
-        head, now = self.store.repo.head(), time.monotonic()
-        seen, until, paths = self._dirty
-        if seen != head or now > until:
-            dirty = (path for path in self.store.dirty(live=False) if searched(path))
-            paths = tuple(path for path in dirty if path not in self.store.live)
-            self._dirty = head, now + LOOK_EVERY, paths
-        return paths
+    # ── history ─────────────────────────────────────────────────────────────────────────────
 
     def log(self, path: str | None = None, *, limit: int | None = None) -> list[Commit]:
         """Commits, newest first; only those that touch ``path``, a path or a block's label."""
@@ -709,15 +567,3 @@ class Agent:
             self.store.repo.close()
         if self._client and self._client is not self._lent:
             self._client.close()
-
-
-def _check(limit: object, offset: object, kinds: object, since: object, until: object) -> None:
-    """Say what is wrong with the arguments of a search, if anything."""
-    if not isinstance(limit, int) or limit < 1 or not isinstance(offset, int) or offset < 0:
-        raise SearchError("limit must be 1 or more, and offset 0 or more.")
-    known = ("note", "record", "block")
-    if not isinstance(kinds, tuple) or not set(kinds) <= set(known):
-        raise SearchError(f"kinds must be a tuple of {', '.join(known)}.")
-    for when in (since, until):
-        if when is not None and (not isinstance(when, datetime) or when.tzinfo is None):
-            raise SearchError("since and until must be datetimes with a time zone.")
