@@ -16,12 +16,13 @@ from fsagent.environment import Environment
 from fsagent.errors import AgentBusy, FsagentError
 from fsagent.formats import clean, thread_name
 from fsagent.memory import Blocks, Notes
-from fsagent.records import MAIN, Commit, Event, Turn
+from fsagent.records import MAIN, Commit, Event, Folded, Turn
 from fsagent.searching import Searching
 from fsagent.store import Store
 
 if TYPE_CHECKING:  # what a search does not need is imported where it is used
-    from fsagent.context import Context
+    from fsagent.context import Context, Window
+    from fsagent.fold import Plan
     from fsagent.history.bisect import Found
     from fsagent.history.edits import Side
     from fsagent.history.log import Happening
@@ -286,7 +287,35 @@ class Agent(Searching):
 
     def context(self, thread: str = MAIN) -> Context:
         """Exactly what the model would be sent now in that thread, with token counts."""
-        from fsagent.context import assemble
+        from fsagent.context import Files, assemble
+        from fsagent.view import read
+
+        files = Files.of(self.store, self.toolbox.schemas())
+        return assemble(files, read(self.store, thread_name(thread)), self.window)
+
+    def fold_plan(self, thread: str = MAIN) -> Plan | None:
+        """What ``fold`` would put a summary in the place of; None where there is nothing."""
+        from fsagent.fold import plan
+
+        return plan(self.context(thread))
+
+    def fold(self, thread: str = MAIN) -> Folded | None:
+        """Fold the oldest messages in view into a summary now; a turn does it where it must.
+
+        Half of what the window may hold stays free then. The answer is None where that is so
+        already. ``undo`` with the commit takes it back.
+        """
+        from fsagent.fold import by_hand
+
+        client = self.client
+        with self.store.turn():
+            self.store.mend()
+            return by_hand(self.store, client, self.context(thread), thread)
+
+    @property
+    def window(self) -> Window:
+        """The window of the model, and how it counts tokens."""
+        from fsagent.context import Window
         from fsagent.tokens import counter
 
         config = self.config
@@ -299,16 +328,7 @@ class Agent(Searching):
         if client and client.context_window:
             window = min(window, client.context_window)
         count = (client and client.count) or counter(client.model if client else "")
-        return assemble(
-            system=self.store.system(),
-            blocks=list(self.store.blocks().values()),
-            notes=sum(1 for _ in self.store.paths("archival")),
-            records=self.store.newest(thread_name(thread)),
-            tools=self.toolbox.schemas(),
-            window=window,
-            count=count,
-            zone=config.zone,
-        )
+        return Window(window, count, config.fold_at)
 
     # ── history ─────────────────────────────────────────────────────────────────────────────
 

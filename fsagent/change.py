@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,8 @@ class Change:
         """Off for what is in a history already and only comes along, as a merge."""
         self.adopted: list[Adopted] = []
         self.commit: str | None = None
+        self.require: Callable[[Sequence[Block]], None] | None = None
+        """Raises where the blocks as a whole would become too large by a write of the agent's."""
 
     def _page(self, path: str) -> Page:
         if path not in self.writes and path not in self.seen:  # what was read first is what counts
@@ -107,7 +109,8 @@ class Change:
         Raises:
             BlockNotFound: no such block.
             ReadOnly: the block is read_only, and it is not a person who writes.
-            OverLimit: the text is longer than the limit, and not shorter than what it replaces.
+            OverLimit: the text is longer than the limit, or core memory as a whole than its share,
+                and not shorter than what it replaces.
         """
         block = self.block(label)
         if block.read_only and not by_person:
@@ -121,7 +124,17 @@ class Change:
         page = self._page(block.path)
         if not page.readable:
             raise StoreError(f"{block.path} is not UTF-8 text: save it as UTF-8 before it changes.")
+        before = self.writes.get(block.path)
         self.writes[block.path] = page.with_value(text).encode()
+        if self.require and len(text) > len(block.text) and not by_person:
+            try:
+                self.require(list(self.blocks().values()))
+            except OverLimit:
+                if before is None:
+                    del self.writes[block.path]
+                else:
+                    self.writes[block.path] = before
+                raise
         return self.block(label)
 
     def add_note(self, text: str, tags: Iterable[str] = (), source: str = "") -> Note:

@@ -18,6 +18,9 @@ DEFAULT_WINDOW = 8192
 DEFAULT_INDEX_MEMORY = 256
 """Megabytes for the postings of a process that lives on: some 300,000 docs."""
 
+FOLD_AT = 0.9
+"""The part of the window past which the oldest messages are folded away."""
+
 INDEXES = ("whoosh", "tantivy")
 DURABILITIES = ("power", "process")
 
@@ -57,7 +60,8 @@ class AgentConfig:
 
     ``tools`` are the names of the tools that are on; None means all but ``send_message``.
     ``durability`` says what an acknowledged change survives: a power cut, or only the end of the
-    process, which is faster. ``index`` keeps what search needs; in a process that lives on it may
+    process, which is faster. ``fold_at`` is the part of the window past which the oldest messages
+    are folded into a summary. ``index`` keeps what search needs; in a process that lives on it may
     take ``index_memory`` bytes of memory. ``allow`` are patterns of what looks like a secret and is
     none: see ``secret.find``. ``budget`` bounds a turn, and ``prices`` are those of models, in
     ``currency``. ``timezone`` is an IANA name; it decides how times are
@@ -69,6 +73,7 @@ class AgentConfig:
     model: str = ""
     base_url: str = ""
     context_window: int | None = None
+    fold_at: float = FOLD_AT
     timezone: str = "UTC"
     tools: tuple[str, ...] | None = None
     durability: str = "power"
@@ -156,6 +161,9 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
             raise ConfigError(f"{path}: {key} must be a whole number above 0, like {key}: 8192.")
         return value
 
+    fold_at = known.pop("fold_at", FOLD_AT)
+    if not isinstance(fold_at, int | float) or not 0.2 <= fold_at <= 0.98:
+        raise ConfigError(f"{path}: fold_at must be a part of the window, like fold_at: 0.9.")
     tools = known.pop("tools", None)
     if tools is not None and not isinstance(tools, str | list):
         raise ConfigError(f"{path}: tools must be a list of names, like tools: [memory_insert].")
@@ -173,6 +181,7 @@ def parse_config(data: bytes, path: str = "agent.yaml") -> AgentConfig:
         model=text("model"),
         base_url=text("base_url"),
         context_window=number("context_window"),
+        fold_at=fold_at,
         timezone=text("timezone") or "UTC",
         tools=None if tools is None else words_of(tools),
         durability=text("durability") or "power",

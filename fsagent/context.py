@@ -1,7 +1,9 @@
-"""Files and a budget to the messages that are sent: pure, and printable.
+"""Files, records and a window to the messages that are sent: pure, and printable.
 
 The order is stable parts first, so that providers' prefix caches hit: instructions, core memory,
-counts, then the records. Values are escaped, so that no memory can forge the prompt's structure.
+counts, the summary of what was folded away, then the records. Nothing in it changes from turn to
+turn but what was changed; the time is in the records. Values are escaped, so that no memory can
+forge the prompt's structure.
 """
 
 from __future__ import annotations
@@ -10,31 +12,54 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from fsagent.clock import moment
+from fsagent.config import FOLD_AT
+from fsagent.errors import OverLimit
 from fsagent.formats import tool_call_json
-from fsagent.llm import Count, Message, Prompt, Schema
-from fsagent.records import Block, Record, ToolCall
-from fsagent.tokens import at_most, count_message, count_tools
+from fsagent.llm import Count, Message, Prompt, Schema, encoded
+from fsagent.records import Block, Record, Sent, ToolCall
+from fsagent.tokens import MESSAGE_OVERHEAD, at_most, count_message, count_tools, message_texts
+from fsagent.view import turns
 
-REPLY_SHARE = 0.25
-"""The part of the window that is kept free for the reply, up to 4,096 tokens."""
+if TYPE_CHECKING:
+    from fsagent.store import Store
 
-_STRUCTURE = re.compile(r"<(?=\s*/?\s*(?:core_memory|block|event)\b)", re.IGNORECASE)
-_SHORTEST = 400
-"""Characters of a tool result that are never cut."""
+RECIPE = 1
+"""The version of the way from files and records to messages. Whoever changes what is sent raises
+it: a prompt of another recipe cannot be rendered again."""
+
+REPLY = 512
+"""Tokens that are kept free for the reply at least."""
+
+CORE_SHARE = 0.25
+"""The part of the window that core memory as a whole may take."""
+
+_MARKS = re.compile(
+    r"<(?=\s*+(?:/\s*+)?(?:core_memory|block|event|summary|messages)\b"  # our own
+    r"|[|｜]|<\s*+/?SYS>>|/?(?:s|bos|eos|start_of_turn|end_of_turn|tool_call|tool_response)>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT)\])",
+    re.IGNORECASE,
+)
+"""What gives a prompt its structure: our tags, and the marks of common models' chat templates,
+which many servers take for the real ones wherever they stand."""
+
 _MISSING = "(The turn ended before this call gave a result.)"
+_BEFORE = "<event>What was said before this is in the summary.</event>"
+_CUT = "\n[the rest is cut: the window is full]"
 
 MEMORY = """\
 You have three kinds of memory, and they outlive this conversation.
 Core memory is the blocks below. They are always in view; change them with the core memory tools \
 when you learn something that stays true about the user, yourself or the work.
 Archival memory holds notes: keep long or detailed things there, and search it.
-Recall is the log of every conversation: search it for what was said before.
+Recall is the log of every conversation: search it for what was said before. A <summary> stands \
+for messages that are no longer in view.
 Save what matters in the same turn in which you learn it, and correct what has changed. Never \
 claim to remember what neither a block nor a search shows. Each user message begins with the time \
 at which it was sent; do not begin yours so. An <event> tells what happened outside the \
@@ -42,30 +67,127 @@ conversation."""
 
 
 @dataclass(frozen=True)
+class Window:
+    """The window of a model in tokens, how it counts them, and the part that may be filled."""
+
+    size: int
+    count: Count
+    fold_at: float = FOLD_AT
+
+    @property
+    def limit(self) -> int:
+        """The tokens that a prompt may have: the rest of the window is for the reply."""
+        return min(int(self.size * self.fold_at), self.size - REPLY)
+
+    @property
+    def pressure(self) -> int:
+        """The tokens past which the agent is told that a fold is near: three quarters."""
+        return int(self.size * self.fold_at * 5 / 6)
+
+    @property
+    def core(self) -> int:
+        """The tokens that core memory may have as a whole."""
+        return int(self.size * CORE_SHARE)
+
+    def smaller(self, limit: int) -> Window:
+        """The same for a model that takes only about ``limit`` tokens, whatever was said of it."""
+        return replace(self, size=int(max(limit, 1) / self.fold_at))
+
+    def core_used(self, blocks: Iterable[Block]) -> int:
+        """The tokens that these blocks have in a prompt."""
+        return self.count(core_memory(blocks))
+
+    def holds(self, blocks: Sequence[Block]) -> bool:
+        """Whether these blocks are no more than core memory may have as a whole."""
+        return at_most([core_memory(blocks)]) <= self.core or self.core_used(blocks) <= self.core
+
+    def require(self, blocks: Sequence[Block]) -> None:
+        """Raises OverLimit, for the agent that would write so, where they are more than that."""
+        if not self.holds(blocks):
+            raise OverLimit(
+                f"Core memory as a whole may take {self.core:,} tokens, and this would make "
+                f"it {self.core_used(blocks):,}: shorten something in it first, or keep a note."
+            )
+
+
+@dataclass(frozen=True)
+class Files:
+    """What of an agent's files stands in every prompt."""
+
+    system: str
+    blocks: tuple[Block, ...] = ()
+    notes: int = 0
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    tools: tuple[Schema, ...] = ()
+
+    @classmethod
+    def of(cls, store: Store, tools: Sequence[Schema], notes: int | None = None) -> Files:
+        """Those of a store, as they are or as they were; ``notes`` where they need no counting."""
+        blocks = tuple(store.blocks().values())
+        notes = store.count("archival") if notes is None else notes
+        return cls(store.system(), blocks, notes, store.config.zone, tuple(tools))
+
+    @property
+    def instructions(self) -> str:
+        """How the agent is to behave, and how its memory works."""
+        return f"{self.system.strip()}\n\n{MEMORY}".strip()
+
+
+@dataclass(frozen=True)
 class Context:
     """What a model is sent, and its size in tokens by part.
 
-    ``dropped`` counts the records that did not fit the window.
+    ``records`` are those that it is made from; ``cut`` is as in ``Sent``.
     """
 
     prompt: Prompt
-    window: int
-    count: Count
-    dropped: int = 0
+    files: Files
+    records: tuple[Record, ...]
+    window: Window
+    cut: int | None = None
 
     @cached_property
     def tokens(self) -> dict[str, int]:
-        """Tokens of the instructions, the tools' schemas, core memory and recall; their sum; and
-        the window. Counted when asked for: a turn that surely fits needs no vocabulary."""
-        first, *said = self.prompt.messages
-        memory = core_memory(self.prompt.blocks)
+        """Tokens of the instructions, the tools' schemas, core memory, the summary and recall;
+        their sum; and the window. Counted when asked for: see ``fits``."""
+        count = self.window.count
+        counts, summary = _counts(self.files, self.records), _summary(self.records)
         spent = {
-            "system": self.count(str(first["content"]).replace(memory, "")),
-            "tools": count_tools(self.count, self.prompt.tools),
-            "blocks": self.count(memory),
-            "recall": sum(count_message(self.count, message) for message in said),
+            "system": count(self.files.instructions) + count(counts) + MESSAGE_OVERHEAD,
+            "tools": count_tools(count, self.prompt.tools),
+            "blocks": self.window.core_used(self.files.blocks),
+            "summary": count(summary),
+            "recall": sum(count_message(count, one) for one in self.prompt.messages[1:]),
         }
-        return {**spent, "total": sum(spent.values()), "window": self.window}
+        return {**spent, "total": sum(spent.values()), "window": self.window.size}
+
+    @property
+    def fixed(self) -> int:
+        """The tokens that no fold saves: instructions, tools and core memory."""
+        return sum(self.tokens[part] for part in ("system", "tools", "blocks"))
+
+    def fits(self, limit: int) -> bool:
+        """Whether it has no more tokens than ``limit``. Where that is sure without a vocabulary,
+        none is loaded: it takes half a second."""
+        messages = self.prompt.messages
+        texts = [json.dumps(tool["function"]) for tool in self.prompt.tools]
+        texts += (text for message in messages for text in message_texts(message))
+        bound = at_most(texts) + (MESSAGE_OVERHEAD + 1) * len(messages)
+        return bound <= limit or self.tokens["total"] <= limit
+
+    def sent(self, change: str) -> Sent:
+        """What a record says of the prompt whose answer it is; ``change`` is that of the files."""
+        first, last = (self.records[at].id if self.records else "" for at in (0, -1))
+        return Sent(
+            change,
+            first,
+            last,
+            len(self.records),
+            RECIPE,
+            fingerprint(self.prompt.messages),
+            fingerprint(self.prompt.tools),
+            self.cut,
+        )
 
     def render(self) -> str:
         """The messages as one text, for a person to read."""
@@ -78,85 +200,53 @@ class Context:
         return "\n\n".join(parts)
 
     def json(self) -> dict[str, Any]:
-        """The messages and the tokens of each part."""
-        return {"tokens": self.tokens, "messages": list(self.prompt.messages)}
+        """The messages and the tools as they are sent, and the tokens of each part."""
+        return {
+            "tokens": self.tokens,
+            "messages": list(self.prompt.messages),
+            "tools": list(self.prompt.tools),
+        }
 
 
 def assemble(
-    *,
-    system: str,
-    blocks: Sequence[Block],
-    notes: int,
-    records: Iterable[Record],
-    tools: Sequence[Schema],
-    window: int,
-    count: Count,
-    zone: ZoneInfo,
+    files: Files, records: Sequence[Record], window: Window, *, cut: int | None = None
 ) -> Context:
-    """The context of one model call.
+    """The context of one model call, with all of ``records``, in the order of recall.
 
-    ``records`` come newest first and are taken until the window, less room for the reply, is full;
-    the cut is before a user's message, so that no tool call loses its result.
+    What does not fit is not left out here: it is folded away first. With ``cut``, arguments and
+    results of tools are cut to so many characters, in the prompt and not in recall.
     """
-    instructions = f"{system.strip()}\n\n{MEMORY}".strip()
-    memory = core_memory(blocks)
-    counts = f"Archival memory holds {notes:,} note{'' if notes == 1 else 's'}."
-    first = {"role": "system", "content": f"{instructions}\n\n{memory}\n\n{counts}"}
-    room = window - min(int(window * REPLY_SHARE), 4096)
-    fixed = [str(first["content"]), str(tools)]
-    taken: list[Record] = []
-    size = at_most(fixed)
-    turns: list[list[Record]] = []
-    dropped = 0
-    for record in records:
-        taken.append(record)
-        size += at_most([*_texts(record), "x" * 40])
-        if record.role == "user":
-            turns.append(taken[::-1])
-            taken = []
-            if size > room * 8:  # even at eight bytes a token this is full
-                break
-    if taken:
-        turns.append(taken[::-1])
-    if size > room:
-        turns, dropped = _fitting(turns, first, tools, room, count, zone)
-    kept = [record for turn in reversed(turns) for record in turn]
-    messages = (first, *_messages(kept, zone))
-    return Context(Prompt(messages, tuple(tools), tuple(blocks)), window, count, dropped)
+    parts = (
+        files.instructions,
+        core_memory(files.blocks),
+        _counts(files, records),
+        _summary(records),
+    )
+    first = {"role": "system", "content": "\n\n".join(part for part in parts if part)}
+    said = [record for turn in turns(records) for record in turn]
+    messages = (first, *to_messages(said, files.zone, cut))
+    prompt = Prompt(messages, files.tools, files.blocks)
+    return Context(prompt, files, tuple(records), window, cut)
 
 
-def _fitting(
-    turns: list[list[Record]],
-    first: Message,
-    tools: Sequence[Schema],
-    room: int,
-    count: Count,
-    zone: ZoneInfo,
-) -> tuple[list[list[Record]], int]:
-    """The newest of ``turns`` (newest first) that fit, by real count; always the newest one."""
-    room -= count_message(count, first) + count_tools(count, tools)
-    kept: list[list[Record]] = []
-    turns = [*(_shortened(turn, room, count, zone) for turn in turns[:1]), *turns[1:]]
-    for turn in turns:
-        room -= sum(count_message(count, message) for message in _messages(turn, zone))
-        if room < 0 and kept:
-            break
-        kept.append(turn)
-    return kept, sum(len(turn) for turn in turns[len(kept) :])
+def fingerprint(value: Any) -> str:
+    """A hash of messages or schemas as they are sent."""
+    return sha256(encoded(value).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def _shortened(turn: list[Record], room: int, count: Count, zone: ZoneInfo) -> list[Record]:
-    """The newest turn, with its longest tool results cut until it fits: in the prompt, that is;
-    recall keeps them whole."""
-    turn = list(turn)
-    while sum(count_message(count, message) for message in _messages(turn, zone)) > room:
-        at = max(range(len(turn)), key=lambda i: len(turn[i].content) * (turn[i].role == "tool"))
-        text = turn[at].content
-        if turn[at].role != "tool" or len(text) <= _SHORTEST:
-            break
-        kept = text[: len(text) // 2]
-        turn[at] = replace(turn[at], content=f"{kept}\n[the rest is cut: the window is full]")
-    return turn
+def _counts(files: Files, records: Iterable[Record]) -> str:
+    """How much there is that is not in view. It changes with a note or a fold, not with a turn."""
+    text = f"Archival memory holds {files.notes:,} note{'' if files.notes == 1 else 's'}."
+    earlier = sum(record.covers.total for record in records if record.covers)
+    if earlier:
+        text += f" Recall holds {earlier:,} earlier messages of this conversation."
+    return text
+
+
+def _summary(records: Iterable[Record]) -> str:
+    """What was said before. Two machines that were synced have one each until the next fold."""
+    texts = (escape(record.content) for record in records if record.role == "summary")
+    return "\n".join(f"<summary>\n{text}\n</summary>" for text in texts)
 
 
 def core_memory(blocks: Iterable[Block]) -> str:
@@ -174,20 +264,17 @@ def core_memory(blocks: Iterable[Block]) -> str:
 
 
 def escape(text: str) -> str:
-    """``text`` with the tags that structure the prompt made harmless, and nothing else changed."""
-    return _STRUCTURE.sub("&lt;", text)
+    """``text`` with what structures a prompt made harmless, and nothing else changed."""
+    return _MARKS.sub(lambda mark: "&lt;" if mark[0] == "<" else "&#91;", text)
 
 
 def _attribute(text: str) -> str:
     text = " ".join(text.split())
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    text = text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return escape(text)
 
 
-def _texts(record: Record) -> list[str]:
-    return [record.content, *(call.name + call.arguments for call in record.tool_calls)]
-
-
-def _messages(records: Sequence[Record], zone: ZoneInfo) -> list[Message]:
+def to_messages(records: Sequence[Record], zone: ZoneInfo, cut: int | None = None) -> list[Message]:
     """Records as chat messages: events and the user's words are the user's messages, joined where
     they follow one another (some endpoints insist that roles alternate)."""
     found: list[dict[str, Any]] = []
@@ -198,30 +285,41 @@ def _messages(records: Sequence[Record], zone: ZoneInfo) -> list[Message]:
                 found[-1]["content"] += "\n\n" + text
             else:
                 found.append({"role": "user", "content": text})
-        elif record.role == "assistant":
-            message: dict[str, Any] = {"role": "assistant", "content": record.content}
+        elif record.role == "assistant" and (record.content or record.tool_calls):
+            if not found:  # a turn whose first steps are folded; some endpoints want a user first
+                found.append({"role": "user", "content": _BEFORE})
+            message: dict[str, Any] = {"role": "assistant", "content": escape(record.content)}
             if record.tool_calls:
-                message["tool_calls"] = [tool_call_json(_sound(call)) for call in record.tool_calls]
-            if record.content or record.tool_calls:
-                found.append(message)
+                message["tool_calls"] = [tool_call_json(_sound(c, cut)) for c in record.tool_calls]
+            found.append(message)
             # Only what comes before the next model call can be a result of this one: ids of calls
             # are the endpoint's, and some count from one in each answer.
             after = itertools.takewhile(lambda r: r.role in ("tool", "event"), records[i + 1 :])
             results = {r.tool_call_id: r for r in after if r.role == "tool"}
             for call in record.tool_calls:
                 result = results.get(call.id)
-                text = result.content if result else _MISSING
+                text = escape(_shortened(result.content, cut)) if result else _MISSING
                 found.append({"role": "tool", "tool_call_id": call.id, "content": text})
     return list(found)
 
 
-def _sound(call: ToolCall) -> ToolCall:
-    """``call`` with arguments that are JSON: endpoints parse what they are sent back."""
+def _shortened(text: str, cut: int | None) -> str:
+    return text if cut is None or len(text) <= cut else text[:cut] + _CUT
+
+
+def _sound(call: ToolCall, cut: int | None) -> ToolCall:
+    """``call`` as endpoints take it: they parse arguments that are sent back, and refuse names
+    that no tool could have."""
+    name, arguments = re.sub(r"[^\w-]", "_", call.name, flags=re.ASCII)[:64], call.arguments
     try:
-        json.loads(call.arguments or "{}")
+        found = json.loads(arguments or "{}")
     except (ValueError, RecursionError):
-        return replace(call, arguments=json.dumps({"not_json": call.arguments}))
-    return call
+        found = {"not_json": arguments}
+        arguments = json.dumps(found)
+    if cut is not None and len(arguments) > cut and isinstance(found, dict):
+        short = {k: _shortened(v, cut) if isinstance(v, str) else v for k, v in found.items()}
+        arguments = json.dumps(short, ensure_ascii=False)
+    return replace(call, name=name or "_", arguments=escape(arguments))
 
 
 def _said(record: Record, zone: ZoneInfo) -> str:

@@ -14,6 +14,7 @@
     ├── SearchError                 the index cannot answer
     ├── OverBudget                  agent.yaml allows the turn no more tokens
     └── ModelError                  the model is down, refuses, or is missing
+        └── PromptTooLong           the prompt does not fit the model's window
     ToolError                       apart: its reader is the model
 
 An exception that is not in this tree is a bug and keeps its traceback.
@@ -85,6 +86,10 @@ class OverBudget(FsagentError):
 
 class ModelError(FsagentError):
     """The model cannot be reached, refused the request, or is not there."""
+
+
+class PromptTooLong(ModelError):
+    """The prompt has more tokens than the model can take."""
 
 
 class ToolError(Exception):

@@ -11,15 +11,16 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 from fsagent.clock import moment, stamp
 from fsagent.errors import StoreError
-from fsagent.records import CORE_LIMIT, MAIN, Block, Note, Record, ToolCall, Usage
+from fsagent.records import CORE_LIMIT, MAIN, Block, Covers, Note, Record, Sent, ToolCall, Usage
 
+_T = TypeVar("_T")
 _FENCE = re.compile(r"---[ \t]*(?:\r\n|\n)")
 _NUMBER_MAX = 10**15
 """The largest number that is taken for one: JSON and YAML can spell far larger ones."""
@@ -286,7 +287,7 @@ def parse_note(path: str, page: Page) -> Note:
 
 _KEYS = frozenset(
     "id ts role content turn name thread tool_calls tool_call_id status change model usage"
-    " ms own_ms".split()
+    " ms own_ms sent covers voids".split()
 )
 
 
@@ -318,6 +319,9 @@ def format_record(record: Record) -> str:
         "usage": usage_json(record.usage) if record.usage else None,
         "ms": record.ms,
         "own_ms": record.own_ms,
+        "sent": _fields(record.sent),
+        "covers": _fields(record.covers),
+        "voids": record.voids,
         **record.extra,
     }
     line = {key: value for key, value in line.items() if value is not None}
@@ -372,6 +376,9 @@ def parse_record(line: str) -> Record:
         else None,
         ms=_number(data["ms"]) if "ms" in data else None,
         own_ms=_number(data["own_ms"]) if "own_ms" in data else None,
+        sent=_made(Sent, data.get("sent")),
+        covers=_made(Covers, data.get("covers")),
+        voids=_text(data.get("voids")),
         extra={key: value for key, value in data.items() if key not in _KEYS},
     )
 
@@ -396,6 +403,26 @@ def may_hold(data: bytes, thread: str) -> bool:
     if thread != MAIN:  # JSON spells a letter as itself or as \\u…
         return thread.encode() in data or b"\\u" in data
     return not all(_NAMED.match(line) for line in data.split(b"\n") if line)
+
+
+def _fields(value: Sent | Covers | None) -> dict[str, Any] | None:
+    """What a summary covers, or a prompt was made from, as JSON; what has no value is left out."""
+    return {k: v for k, v in asdict(value).items() if v not in (None, "")} if value else None
+
+
+def _made(kind: type[_T], value: Any) -> _T | None:
+    """The same from JSON; None where something that it needs is missing or of another type."""
+    if not isinstance(value, dict):
+        return None
+    known = {}
+    for each in fields(kind):  # type: ignore[arg-type]
+        one, text = value.get(each.name), "str" in str(each.type)
+        if isinstance(one, str) if text else type(one) is int:
+            known[each.name] = clean_text(one) if isinstance(one, str) else _number(one)
+    try:
+        return kind(**known)
+    except TypeError:
+        return None
 
 
 def _content(value: Any) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from fsagent.change import Adopted, Change
 from fsagent.clock import moment
 from fsagent.errors import StoreError
-from fsagent.formats import format_record
+from fsagent.formats import format_record, parse_trailers
 from fsagent.layout import is_agents, is_gits
 from fsagent.records import Person, Record
 from fsagent.repo import Blob, Snapshot, walk
@@ -31,13 +31,19 @@ class Past(Store):
         self._tops: dict[str, dict[str, Blob]] = {}
         super().__init__(now.root, now.clock, mend=False, repo=now.repo)
         self.spans = now.spans
+        self._config = now._config
 
     @property
     def rev(self) -> str | None:
         """See ``Store.rev``."""
         return self._commit_id
 
-    def _below(self, path: str) -> dict[str, Blob]:
+    @property
+    def newest_change(self) -> str:
+        """The id of the commit's change, or the commit's where a person made it."""
+        return parse_trailers(self._snapshot.message()).get("Change") or self._commit_id
+
+    def _files_in(self, path: str) -> dict[str, Blob]:
         """The agent's own files in the folder at the top in which ``path`` is, or at the top."""
         top = path.split("/")[0]
         if top not in self._tops:
@@ -49,19 +55,19 @@ class Past(Store):
 
     def has(self, path: str) -> bool:
         """See ``Store.has``."""
-        return path in self._below(path)
+        return path in self._files_in(path)
 
     def paths(self, folder: str, *, backwards: bool = False) -> Iterator[str]:
         """See ``Store.paths``."""
         top = f"{folder}/"
-        files = self._below(folder)
+        files = self._files_in(folder)
         found = [path for path in files if path.startswith(top)]
-        found += [p for p in self._said if p.startswith(top) and p not in files]
+        found += (p for p in self._said if p.startswith(top) and p not in files)
         yield from reversed(found) if backwards else found
 
     def state(self, path: str) -> Hashable | None:
         """See ``Store.state``."""
-        return None if path in self._said else self._below(path)[path].oid
+        return None if path in self._said else self._files_in(path)[path].oid
 
     def count(self, folder: str) -> int:
         """See ``Store.count``."""
@@ -71,7 +77,7 @@ class Past(Store):
         """See ``Store.read``."""
         if path in self._said:
             return self._said[path]
-        blob = self._below(path).get(path)
+        blob = self._files_in(path).get(path)
         if blob is None:
             raise StoreError(f"{path} was not there at {self._commit_id[:7]}.")
         return self.repo.read(blob.oid)

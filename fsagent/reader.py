@@ -27,7 +27,7 @@ from fsagent.formats import (
 from fsagent.layout import FILE_MAX, is_agents, is_gits, read_plain
 from fsagent.order import Span, Stretch, span, stretches
 from fsagent.records import CORE_LIMIT, Block, Note, Record
-from fsagent.repo import Repo
+from fsagent.repo import Repo, Snapshot
 
 
 class Reader:
@@ -90,12 +90,13 @@ class Reader:
         """The files of recall, oldest first."""
         return list(self.paths("recall"))
 
-    def records(self, path: str) -> list[Record]:
-        """The records of one segment, in order. A line that holds none is skipped and named."""
-        return self._parsed(path, self.read(path))
+    def records(self, path: str, data: bytes | None = None) -> list[Record]:
+        """The records of one segment, in order. A line that holds none is skipped and named.
 
-    def _parsed(self, path: str, data: bytes) -> list[Record]:
+        ``data`` is what the segment holds, or held, where that is known.
+        """
         found = []
+        data = self.read(path) if data is None else data
         for number, line in enumerate(data.split(b"\n"), 1):
             if line.strip():
                 try:
@@ -136,11 +137,21 @@ class Reader:
         data = self.read(path)
         found = []
         if thread is None or may_hold(data, thread):
-            records = self._parsed(path, data)
+            records = self.records(path, data)
             found = [one for one in records if thread in (None, one.thread)]
         if not found and state is not None:
             self._without[path, thread] = state
         return found
+
+    def changed_since(self, commit: str) -> dict[str, str | None] | None:
+        """The segments that are other ones than at ``commit``, and which blobs they were then.
+
+        None where there is no such commit.
+        """
+        rev = self.rev
+        if rev is None or not self.repo.has(commit):
+            return None
+        return Snapshot(self.repo, rev).differing(Snapshot(self.repo, commit), "recall")
 
     def threads(self) -> dict[str, tuple[int, str]]:
         """How many records each thread has and when its newest was made; that one's thread first.

@@ -12,6 +12,9 @@ Kind = Literal["note", "record", "block"]
 MAIN = "main"
 """The thread of whatever names no other."""
 
+PRESSURE = "Memory pressure: "
+"""How the event begins that warns an agent before its window is full."""
+
 CORE_LIMIT = 2000
 """Characters that a block may hold where its front matter names no limit."""
 
@@ -90,14 +93,54 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Covers:
+    """What a summary stands for: ``count`` records of a thread, the first and the last of them.
+
+    ``digest`` holds a hash of each one's id, and of those of the summaries that it builds on, so
+    that a record that comes into the range later is told from them. ``total`` counts the records of
+    these as well. ``at`` is the commit on which it was made: a hint.
+    """
+
+    thread: str
+    first: str
+    last: str
+    count: int
+    digest: str
+    total: int = 0
+    at: str = ""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a prompt was made from: the files at ``change``, and ``count`` records up to ``last``.
+
+    ``change`` is the id of the newest change then, or of the commit where a person made it.
+    ``recipe`` is the version of the way from these to messages. ``cut`` is the number of characters
+    to which arguments and results of tools were cut, None where they were whole. ``messages`` and
+    ``tools`` are hashes of what was sent.
+    """
+
+    change: str
+    first: str
+    last: str
+    count: int
+    recipe: int
+    messages: str
+    tools: str
+    cut: int | None = None
+
+
+@dataclass(frozen=True)
 class Record:
     """One line of recall.
 
-    ``role`` is user, assistant, tool (a result) or event (what happened outside the conversation).
-    ``name`` says who speaks: for a tool result, the tool. ``thread`` is the conversation that the
-    record belongs to. ``ms`` is how long the model or the tool took, ``own_ms`` how long fsagent
-    took to come to this call of the model, without tools. ``extra`` holds keys of the line that
-    this version does not know.
+    ``role`` is user, assistant, tool (a result), event (what happened outside the conversation) or
+    summary (of the records that it ``covers``). ``name`` says who speaks: for a tool result, the
+    tool. ``thread`` is the conversation that the record belongs to. ``ms`` is how long the model or
+    the tool took, ``own_ms`` how long fsagent took to come to this call of the model, without
+    tools. ``sent`` says what the prompt was made from whose answer this is. ``voids`` is the id of
+    a record that no longer counts. ``extra`` holds keys of the line that this version does not
+    know.
     """
 
     id: str
@@ -115,6 +158,9 @@ class Record:
     usage: Usage | None = None
     ms: int | None = None
     own_ms: int | None = None
+    sent: Sent | None = None
+    covers: Covers | None = None
+    voids: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -207,6 +253,21 @@ class TextDelta:
 
 
 @dataclass(frozen=True)
+class Folded:
+    """The oldest messages were folded into ``summary``, in one commit.
+
+    ``before`` and ``after`` are the tokens of the prompt. ``problem`` says why the summary is an
+    extract; "" where the model wrote it.
+    """
+
+    summary: Record
+    before: int
+    after: int
+    commit: str | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something a person should know that did not stop the turn."""
 
@@ -232,4 +293,4 @@ class Turn:
     thread: str = MAIN
 
 
-Event = TextDelta | ToolCall | ToolResult | Warned | Turn
+Event = TextDelta | ToolCall | ToolResult | Folded | Warned | Turn

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fsagent.clock import moment
 from fsagent.config import AgentConfig
 from fsagent.errors import OverBudget
+from fsagent.llm import Client, Completion, Count, Prompt
 from fsagent.records import Usage
+from fsagent.tokens import count_message
 
 if TYPE_CHECKING:
     from fsagent.store import Store
@@ -67,6 +70,29 @@ class Purse:
                 )
             found.append(limit - spent - need + LEAST_REPLY)
         return min(found)
+
+    def answer(self, client: Client, prompt: Prompt, count: Count) -> Completion:
+        """The whole answer to a prompt, paid for.
+
+        Raises:
+            OverBudget: the call was not made.
+            ModelError: as ``Client.complete``.
+        """
+        size = 0
+        if self.bounded:
+            size = sum(count_message(count, message) for message in prompt.messages)
+            prompt = replace(prompt, most=self.room(size))
+        heard: list[str] = []
+        answer = Completion("")
+        for part in client.complete(prompt):
+            if isinstance(part, Completion):
+                answer = part
+            else:
+                heard.append(part)
+        answer = replace(answer, text=answer.text or "".join(heard))
+        if self.bounded:
+            self.take(size, count(answer.text), answer.usage)
+        return answer
 
     def take(self, prompt: int, answer: int, usage: Usage) -> None:
         """Note a call: its tokens as we count them, which stand where the model told none."""

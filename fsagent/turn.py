@@ -6,15 +6,20 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fsagent import fold
 from fsagent.change import Adopted, Change
 from fsagent.clock import stamp
-from fsagent.errors import FsagentError, OverBudget
+from fsagent.context import Context, Files, assemble
+from fsagent.errors import FsagentError, OverBudget, PromptTooLong
 from fsagent.formats import clean, one_line
-from fsagent.llm import Client, Completion
+from fsagent.llm import Client, Completion, Prompt, Schema
+from fsagent.past import Past
 from fsagent.records import (
     MAIN,
     Event,
+    Folded,
     Record,
+    Sent,
     TextDelta,
     ToolCall,
     ToolResult,
@@ -26,11 +31,15 @@ from fsagent.secret import masked, masked_json
 from fsagent.spending import Purse
 from fsagent.tools import ToolContext
 from fsagent.tools.toolbox import Toolbox
+from fsagent.view import read, uncovered
 from fsagent.watch import Watch
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
     from fsagent.store import Store
+
+REFUSALS = 3
+"""How often a prompt is made shorter because the model says that it is too long."""
 
 _EDIT_SHOWN = 1500
 """Characters of a hand edit's changed lines that the agent is told."""
@@ -74,14 +83,26 @@ class TurnRun:
         self.segments: list[str] = []
         self.warnings: list[str] = []
         self.watch = Watch()
+        self.records: list[Record] = []
+        """What is in view."""
+        self.window = agent.window
+        self.purse = Purse(self.store, agent.config)
+        self.sent: Sent | None = None
+        """What the last prompt was made from."""
+        self._tools: tuple[Schema, ...] = ()
+        self._files: tuple[str | None, str, Files] | None = None
 
     def events(self) -> Iterator[Event]:
         """The story, in order. See ``Agent.stream``."""
         yield from self.watch.events(self._story())
 
     def _story(self) -> Generator[Event, None, None]:
-        toolbox = self.agent.toolbox  # a bad agent.yaml stops the turn before anything is written
+        # A bad agent.yaml, or a window too small, stops the turn before anything is written.
+        toolbox = self.agent.toolbox
+        self._tools = toolbox.schemas()
+        fold.require_room(assemble(Files.of(self.store, self._tools, 0), (), self.window))
         recovered, edits = self.store.settle()
+        self.records = read(self.store, self.thread)
         for adopted in edits:
             self._tell(adopted)
         self.message = self._record("user", self.text, flush=True)
@@ -121,12 +142,10 @@ class TurnRun:
 
     def _steps(self, client: Client, toolbox: Toolbox) -> Iterator[Event]:
         """Model call, tool calls, model call …, until a message asks for no tool."""
-        config = self.agent.config
-        purse = Purse(self.store, config)
-        most = config.budget.steps
+        most = self.agent.config.budget.steps
         while self.steps < most:
             try:
-                completion = yield from self._ask(client, purse)
+                completion = yield from self._ask(client)
             except OverBudget as error:
                 if not self.steps:
                     raise
@@ -137,9 +156,8 @@ class TurnRun:
             if not completion.tool_calls:
                 self.reply = completion.text
                 if completion.finish == "length":
-                    what = (
-                        "what is left of the budget" if purse.bounded else "the model's own limit"
-                    )
+                    budget = "what is left of the budget"
+                    what = budget if self.purse.bounded else "the model's own limit"
                     yield self._warning(f"The reply was cut at {what}.")
                 elif not completion.text.strip():
                     yield self._warning("The model gave an empty reply: say it again, or /model.")
@@ -157,26 +175,96 @@ class TurnRun:
         yield self._warning(f"The turn was stopped after {most} steps.")
         self._record("event", f"The turn was stopped after {most} steps, without a reply.")
 
-    def _ask(self, client: Client, purse: Purse) -> Generator[TextDelta, None, Completion]:
+    # ── what the model is sent ────────────────────────────────────────────────────────────────
+
+    def _prompt(self, client: Client) -> Generator[Event, None, Context]:
+        """The context of the next call, which fits: the oldest messages are folded where it is
+        too long, and the agent is told before that."""
+        context = self._context()
+        if context.fits(self.window.limit):
+            for text in filter(None, (fold.pressing(context), fold.crowded(context))):
+                self._record("event", text)
+                context = self._context()
+        if not context.fits(self.window.limit):
+            yield from self._fold(client, context)
+            context = fold.fitted(self._context())
+        return context
+
+    def _context(self) -> Context:
+        """The context from the files of HEAD and the records in view.
+
+        Of HEAD, and not of the work tree: so any prompt can be made again from its commit.
+        """
+        rev = self.store.rev
+        if self._files is None or self._files[0] != rev:
+            store, change = self.store, ""
+            if rev:
+                past = store if isinstance(store, Past) else Past(store, rev)
+                store, change = past, past.newest_change
+            first = self._files is None
+            self._files = rev, change, Files.of(store, self._tools)
+            if first:
+                self._name_unseen(self._files[2])
+            for text in store.warnings:
+                self.store.warn(text)
+        return assemble(self._files[2], self.records, self.window)
+
+    def _name_unseen(self, files: Files) -> None:
+        """Warn of blocks that no commit holds, though hand edits were just committed."""
+        seen = {block.path for block in files.blocks}
+        for path in self.store.paths("core"):
+            if path not in seen:
+                self.store.warn(
+                    f"{path} is in no commit, so the agent does not see it. "
+                    "Does .gitignore name it?"
+                )
+
+    def _fold(self, client: Client, context: Context) -> Iterator[Event]:
+        """Put a summary in the place of the oldest messages: one commit, and the turn goes on."""
+        what = fold.plan(context, self.id)
+        if what is None:
+            return
+        zone = context.files.zone
+        summary, ms = self.watch.apart(
+            lambda: fold.summarise(client, what, self.window, zone, self.purse)
+        )
+        self.usage += summary.usage
+        record = fold.record_of(self.store, what, summary, self.thread, self.id)
+        record = replace(record, ms=ms)
+        self._append(record, flush=True)
+        self.records = uncovered(self.records)
+        with self.store.change(
+            fold.subject(record), turn=self.id, message=self.message, model=record.model
+        ) as change:
+            change.included += self.segments
+        if change.commit:
+            self.commits.append(change.commit)
+        after = self._context().tokens["total"]
+        yield Folded(record, what.now, after, change.commit, summary.problem)
+
+    # ── model calls and tool calls ────────────────────────────────────────────────────────────
+
+    def _ask(self, client: Client) -> Generator[Event, None, Completion]:
         """One model call; its record is in recall before any of its tools run.
 
         Raises:
             OverBudget: the call was not made.
         """
         self.heard = []
-        completion = None
-        context = self.agent.context(self.thread)
-        prompt = context.prompt
-        if purse.bounded:
-            prompt = replace(prompt, most=purse.room(context.tokens["total"]))
-        for part in self.watch.answer(client.complete(prompt)):
-            if isinstance(part, Completion):
-                completion = part
-            else:
-                self.heard.append(part)
-                yield TextDelta(part)
-        if completion is None:
-            completion = Completion("".join(self.heard))
+        for left in range(REFUSALS, -1, -1):
+            context = yield from self._prompt(client)
+            assert self._files is not None  # noqa: S101 - a context was just made from them
+            self.sent = context.sent(self._files[1])
+            prompt = context.prompt
+            if self.purse.bounded:
+                prompt = replace(prompt, most=self.purse.room(context.tokens["total"]))
+            try:
+                completion = yield from self._heard(client, prompt)
+                break
+            except PromptTooLong:
+                if self.heard or not left:
+                    raise
+                self.window = self.window.smaller(context.tokens["total"] * 4 // 5)
         completion = replace(
             completion,
             text=clean(completion.text),
@@ -186,9 +274,9 @@ class TurnRun:
             ),
         )
         self.heard = []
-        if purse.bounded:
-            answer = context.count(completion.text)
-            purse.take(context.tokens["total"], answer, completion.usage)
+        if self.purse.bounded:
+            answer = self.window.count(completion.text)
+            self.purse.take(context.tokens["total"], answer, completion.usage)
         ms, own_ms = self.watch.lap()
         self.usage += completion.usage
         self.model = completion.model or client.model
@@ -200,8 +288,20 @@ class TurnRun:
             usage=completion.usage,
             ms=ms,
             own_ms=own_ms,
+            sent=self.sent,
         )
         return completion
+
+    def _heard(self, client: Client, prompt: Prompt) -> Generator[TextDelta, None, Completion]:
+        """The answer of the model as it comes, and at last as a whole."""
+        completion = None
+        for part in self.watch.answer(client.complete(prompt)):
+            if isinstance(part, Completion):
+                completion = part
+            else:
+                self.heard.append(part)
+                yield TextDelta(part)
+        return completion or Completion("".join(self.heard))
 
     def _act(self, toolbox: Toolbox, call: ToolCall) -> ToolResult:
         """Run one tool call: what it writes is one commit."""
@@ -231,6 +331,7 @@ class TurnRun:
         return result
 
     def _tool_context(self, change: Change) -> ToolContext:
+        change.require = self.window.require
         now, zone = self.store.clock.now(), self.agent.config.zone
         return ToolContext(change, self.agent.search, zone, now, self.id)
 
@@ -242,7 +343,8 @@ class TurnRun:
     def _broke_off(self, error: BaseException) -> None:
         """Keep what was heard, and say in recall why there is no more of it."""
         if self.heard:
-            self._record("assistant", clean("".join(self.heard)), model=self.model)
+            text = clean("".join(self.heard))
+            self._record("assistant", text, model=self.model, sent=self.sent)
         if isinstance(error, FsagentError):
             why = f"The turn broke off: {error}"
         elif isinstance(error, KeyboardInterrupt | GeneratorExit):
@@ -261,11 +363,14 @@ class TurnRun:
             replace(call, arguments=masked_json(call.arguments, self.agent.config.allow))
             for call in record.tool_calls
         )
-        record = replace(record, tool_calls=tuple(calls))
+        self._append(replace(record, tool_calls=tuple(calls)), flush=flush)
+        return record.id
+
+    def _append(self, record: Record, *, flush: bool) -> None:
         path = self.store.append(record, flush=flush)
         if path not in self.segments:
             self.segments.append(path)
-        return record.id
+        self.records.append(record)
 
     def _without_secrets(self, text: str) -> tuple[str, str]:
         """What recall may keep of ``text``, and a sentence about what it may not, if anything."""

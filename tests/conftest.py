@@ -64,6 +64,14 @@ class FixedClock(Clock):
         self.time += timedelta(**delta)
 
 
+def wide(agent: Agent) -> Agent:
+    """The agent with so large a window that nothing is ever folded."""
+    config = agent.root / "agent.yaml"
+    config.write_text(config.read_text().replace("8192", "1000000"))
+    agent.adopt()
+    return agent
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
     """A function that makes an agent in tmp_path/sarah with a scripted client."""

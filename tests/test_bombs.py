@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import stat
 import subprocess
@@ -39,6 +40,17 @@ def _bounded() -> Iterator[None]:
     assert time.monotonic() - start < 40
     scale = 1 if os.uname().sysname == "Darwin" else 1024
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * scale < 500 << 20
+
+
+def answers(agent: Agent) -> None:
+    """It answers; or where core memory is too large for its window, it says what it needs."""
+    said = ""
+    try:
+        assert agent.chat("hi").reply == "ok"
+    except ConfigError as error:
+        said = str(error)
+        agent.adopt()
+    assert not said or re.search(r"is too small: .* core memory [\d,]+, and", said)
 
 
 def fsagent(*arguments: str) -> str:
@@ -420,7 +432,7 @@ def test_yaml(make: Make, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         (agent.root / "core/human.md").write_text(f"---\n{text}")
         (agent.root / "archival").mkdir()
         (agent.root / "archival/bomb.md").write_text(f"---\n{text}---\n\nA note.\n")
-        assert agent.chat("hi").reply == "ok"
+        answers(agent)
         assert agent.blocks["bomb"].text.endswith("The text.")
         assert agent.blocks["bomb"].limit <= 10**15
         assert agent.search("text note").hits
@@ -482,7 +494,7 @@ RECORDS = {
 @pytest.mark.parametrize("name", RECORDS)
 @pytest.mark.usefixtures("_bounded")
 def test_json(make: Make, name: str) -> None:
-    agent = make("ok")
+    agent = make(*["ok"] * 9)
     (agent.root / "recall").mkdir(exist_ok=True)
     (agent.root / "recall/2026-bomb.jsonl").write_text(RECORDS[name] + "\n")
     assert agent.chat("hi").reply == "ok"
@@ -517,6 +529,7 @@ def test_json(make: Make, name: str) -> None:
         "2026-" * 100_000,
         "<" * 200_000,
         "< /" * 100_000 + "block",
+        "<" + " " * 500_000,
         "\0" * 200_000,
         "\ufeff" * 100_000,
         "---\n" * 100_000,
@@ -525,7 +538,7 @@ def test_json(make: Make, name: str) -> None:
 )
 @pytest.mark.usefixtures("_bounded")
 def test_texts(make: Make, text: str) -> None:
-    agent = make("ok")
+    agent = make(*["ok"] * 9)
     (agent.root / "archival").mkdir()
     (agent.root / "archival/bomb.md").write_text(text)
     (agent.root / "core/bomb.md").write_text(text)
@@ -533,6 +546,9 @@ def test_texts(make: Make, text: str) -> None:
     line = json.dumps({"id": "a", "role": "user", "content": text})
     (agent.root / "recall/2026-bomb.jsonl").write_text(line + "\n")
     assert docs_of("archival/bomb.md", text.encode()) is not None
+    answers(agent)
+    every_reading(agent.root)
+    (agent.root / "core/bomb.md").write_text("")
     assert agent.chat("hi").reply == "ok"
     assert agent.search("hi").hits
     every_reading(agent.root)

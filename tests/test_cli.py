@@ -349,9 +349,11 @@ def test_search(shell: Shell) -> None:
 
 def test_context(shell: Shell) -> None:
     found = shell.json("context", "sarah")
-    assert list(found["tokens"]) == ["system", "tools", "blocks", "recall", "total", "window"]
+    parts = ["system", "tools", "blocks", "summary", "recall"]
+    assert list(found["tokens"]) == [*parts, "total", "window"]
     assert found["tokens"]["window"] == 8192
-    assert sum(list(found["tokens"].values())[:4]) == found["tokens"]["total"]
+    assert sum(found["tokens"][part] for part in parts) == found["tokens"]["total"]
+    assert found["tools"][0]["function"]["name"] == "core_memory_append"
     assert found["messages"][0]["role"] == "system"
     out, err = shell.run("context", "sarah")
     assert "Name: Tim" in out

@@ -15,7 +15,7 @@ from fsagent.llm import Completion, Prompt, decide, guards, local, reply, words
 from fsagent.llm.decide import Candidate, Choice, Situation, Tool
 from fsagent.llm.engine import End
 from fsagent.llm.local import LocalClient
-from fsagent.records import Block, ToolCall, Usage
+from fsagent.records import PRESSURE, Block, ToolCall, Usage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -480,6 +480,12 @@ def test_stamps_and_events_are_no_part_of_the_message() -> None:
     said, now, events = reply.read_message(text)
     assert (said, now, events) == ("Hi", "Sat 2026-11-21 10:11", ("hand edit: core/human.md",))
     assert reply.read_message("[sic] hello")[0] == "[sic] hello"
+
+
+def test_a_full_window_is_not_what_the_reply_is_about() -> None:
+    text = f"[Sat 2026-11-21 10:11] Hi\n\n<event>Tim edited it.</event>\n\n<event>{PRESSURE}76 %</event>"
+    turn = local.read_turn(Prompt(({"role": "user", "content": text},)))
+    assert (turn.message, turn.events) == ("Hi", ("Tim edited it.",))
 
 
 # --- The client ---

@@ -26,7 +26,7 @@ from fsagent.records import Record, Usage
 from fsagent.repo import Repo, health, maintain
 from fsagent.store import SEGMENT_BYTES, SEGMENT_RECORDS
 
-from conftest import FixedClock, git
+from conftest import FixedClock, git, wide
 
 Make = Callable[..., Agent]
 DAY = 86400.0
@@ -119,7 +119,7 @@ def said(
     count = getattr(request, "param", 60)
     if count not in _templates:  # once for all tests, but where the environment is a test's
         folder = tmp_path_factory.mktemp("said") / "sandra"
-        first = Said(make(directory=folder).root)
+        first = Said(wide(make(directory=folder)).root)
         first.turns(count)
         _templates[count] = vars(first)
     shutil.copytree(_templates[count]["root"], tmp_path / "sandra")
@@ -258,7 +258,7 @@ def test_a_log_of_one_path_skips_commits_by_their_filters(sandra: Agent, tmp_pat
 
     assert skipped() == 0
     sandra.maintain()
-    assert skipped() == 60
+    assert skipped() == 61  # the turns, and the commit of the window
 
 
 def test_an_agent_without_a_commit(tmp_path: Path) -> None:

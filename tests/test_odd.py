@@ -136,7 +136,7 @@ def test_a_turn_of_long_results_fits_the_window(make: Make) -> None:
     agent = make(*[call("long")] * 6, "done", tools=[long])
     assert agent.chat("go").reply == "done"
     for prompt in agent.client.prompts:  # type: ignore[attr-defined]
-        found = agent.context().count(str(prompt.messages))
+        found = agent.window.count(str(prompt.messages))
         assert found < 8192
     records = [r for path in agent.store.segments() for r in agent.store.records(path)]
     assert all(len(r.content) == 20_000 for r in records if r.role == "tool")

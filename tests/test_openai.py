@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
 from fsagent import Agent
 from fsagent.config import AgentConfig
 from fsagent.environment import Environment
-from fsagent.errors import ConfigError, ModelError
-from fsagent.llm import Completion, Prompt
+from fsagent.errors import ConfigError, ModelError, PromptTooLong
+from fsagent.llm import Completion, Exchange, Prompt, encoded
 from fsagent.llm.choose import choose
 from fsagent.llm.openai import OpenAIClient
 from fsagent.records import ToolCall, Usage
@@ -122,6 +123,50 @@ def test_liberties_that_endpoints_take() -> None:
 def test_refusals_are_one_sentence(answer: dict[str, object], says: str) -> None:
     with stub_openai(answer) as stub, pytest.raises(ModelError, match=says):
         list(client(stub).complete(PROMPT))
+
+
+TOO_LONG = (
+    "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",
+    "Your input exceeds the context window of this model.",
+    "prompt is too long: 200300 tokens > 200000 maximum",
+    "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+    "The input token count (1048580) exceeds the maximum number of tokens allowed (1048575).",
+    "the request exceeds the available context size. try increasing the context size",
+    "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
+    "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+    "Please reduce the length of the messages or completion.",
+    "Input is too long for requested model.",
+)
+
+
+@pytest.mark.parametrize("says", TOO_LONG)
+def test_an_endpoint_that_finds_the_prompt_too_long(says: str) -> None:
+    with (
+        stub_openai(error(400, says)) as stub,
+        pytest.raises(PromptTooLong, match="context_window"),
+    ):
+        list(client(stub).complete(PROMPT))
+
+
+@pytest.mark.parametrize("says", ["max_tokens is too large", "unknown field `tools`", "bad role"])
+def test_other_refusals_are_not_taken_for_that(says: str) -> None:
+    with stub_openai(error(400, says)) as stub, pytest.raises(ModelError) as caught:
+        list(client(stub).complete(PROMPT))
+    assert not isinstance(caught.value, PromptTooLong)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_went_over_the_wire_can_be_kept(stream: bool) -> None:
+    kept: list[Exchange] = []
+    with stub_openai(text("Grüße"), error(400, "no")) as stub:
+        one = client(stub, stream=stream)
+        one.on_exchange = kept.append
+        list(one.complete(PROMPT))
+        with pytest.raises(ModelError):
+            list(one.complete(PROMPT))
+        assert [json.loads(exchange.request) for exchange in kept] == stub.requests
+        assert [exchange.answer and exchange.answer.text for exchange in kept] == ["Grüße", None]
+        assert encoded(PROMPT.messages).encode() in kept[0].request
 
 
 def test_a_wrong_key_is_named() -> None:

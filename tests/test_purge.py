@@ -33,7 +33,7 @@ from fsagent.repo.journal import boot
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from conftest import FixedClock, git, script, subjects
+from conftest import FixedClock, git, script, subjects, wide
 from test_cli import Shell, Terminal, shell  # noqa: F401 - a fixture
 
 Make = Callable[..., Agent]
@@ -117,6 +117,7 @@ def filled(agent: Agent, records: int) -> None:
 def test_afterwards_it_is_nowhere_and_all_else_is_as_it_was(make: Make, tmp_path: Path) -> None:
     agent = make("Hm.")
     root = agent.root
+    wide(agent)
     filled(agent, 1000)
     head = f'The code is {CODE}, "not" \\ to be told.'
     script(

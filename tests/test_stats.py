@@ -75,7 +75,7 @@ def test_each_call_says_what_it_took(make: Make) -> None:
     assert answered.own_ms < 200  # neither the model's time, nor the tool's, nor the reader's
     assert asked.usage == Usage(1000, 100, 600)
     line = json.loads((agent.root / agent.store.segments()[0]).read_text().splitlines()[-1])
-    assert list(line)[-4:] == ["model", "usage", "ms", "own_ms"]
+    assert list(line)[-5:] == ["model", "usage", "ms", "own_ms", "sent"]
 
 
 def test_a_turn_that_is_broken_off_counts_what_was_called(make: Make) -> None:

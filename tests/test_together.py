@@ -17,7 +17,7 @@ from fsagent.check import check
 from fsagent.environment import Environment
 from fsagent.history.drivers import END, HEADING
 
-from conftest import git
+from conftest import git, wide
 
 Record = Callable[[str, object], None]
 
@@ -161,7 +161,7 @@ def lives(tmp_path: Path, turns: int, meetings: int, seed: int) -> dict[str, obj
     dice = random.Random(seed)
     dice.shuffle(words)
     laptop, desktop = (replace(Environment.read(), machine=n) for n in ("laptop", "desktop"))
-    first = Agent.init(tmp_path / "laptop", persona="City: none", environment=laptop)
+    first = wide(Agent.init(tmp_path / "laptop", persona="City: none", environment=laptop))
     config = first.root / "core/human.md"
     config.write_text("---\nlimit: 1000000\n---\n\n")
     common = tuple(first.notes.add(f"Common note {number}.").id for number in range(4))

@@ -14,7 +14,7 @@ from fsagent import Agent, call
 from fsagent.errors import StoreError
 from fsagent.history.lines import matched
 
-from conftest import FixedClock, git, script
+from conftest import FixedClock, git, script, wide
 from test_cli import Shell, plain, shell, tool
 
 __all__ = ["shell"]
@@ -250,7 +250,7 @@ def test_a_merge_that_left_a_file_as_it_was_is_nobody_s_edit(sarah: Agent) -> No
 def test_three_hundred_turns_in_any_order(make: Callable[..., Agent]) -> None:
     """Lines are added, edited, reordered, moved and deleted; each knows its own message."""
     dice = random.Random(5)
-    agent = make()
+    agent = wide(make())
     limit = "---\nlimit: 100000\n---\n\n"
     config = agent.root / "agent.yaml"
     config.write_text(config.read_text() + "durability: process\n")

@@ -22,6 +22,7 @@ from fsagent.cli import (
     stats,
     sync,
     undo,
+    window,
 )
 from fsagent.cli.common import debug
 from fsagent.environment import one_thread
@@ -61,7 +62,8 @@ for _command in (
     memory.search,
     memory.reindex,
     imports.import_,
-    memory.context,
+    window.context,
+    window.fold,
     history.log,
     history.diff,
     history.why,

@@ -133,7 +133,8 @@ def chat(
 def show_turn(agent: Agent, text: str, thread: str = MAIN) -> Turn | None:
     """One turn on the terminal: the reply as it comes, each tool call as a line."""
     from fsagent.cli.output import tool_line
-    from fsagent.records import TextDelta, ToolResult, Turn, Warned
+    from fsagent.cli.window import print_folded
+    from fsagent.records import Folded, TextDelta, ToolResult, Turn, Warned
 
     turn = None
     fresh = True  # whether the cursor stands at the beginning of a line
@@ -148,6 +149,8 @@ def show_turn(agent: Agent, text: str, thread: str = MAIN) -> Turn | None:
             fresh = True
         if isinstance(event, ToolResult):
             click.echo(tool_line(event), err=True)
+        elif isinstance(event, Folded):
+            print_folded(event)
         elif isinstance(event, Warned):
             warn(event.text)
         elif isinstance(event, Turn):
@@ -265,13 +268,12 @@ class _Conversation:
         from fsagent.cli.memory import edit_block
         from fsagent.cli.output import print_answer
         from fsagent.cli.undo import walk
+        from fsagent.cli.window import show
 
         agent = self.agent
         match name:
             case "context":
-                found = agent.context(self.thread)
-                click.echo(found.render())
-                note_to_person("  ".join(f"{k} {v:,}" for k, v in found.tokens.items()))
+                show(agent.context(self.thread))
             case "log":
                 for line in agent.store.repo.log_lines(
                     limit=20, rev=agent.store.rev or "HEAD", zone=agent.config.zone

@@ -13,9 +13,7 @@ from fsagent.cli.common import (
     as_json,
     at_time,
     directory,
-    in_thread,
     note_if_inside,
-    note_to_person,
     print_json,
     warn,
 )
@@ -195,7 +193,7 @@ def note(directory: Path, text: str | None, tags: tuple[str, ...], json_: bool) 
     "--role",
     "roles",
     multiple=True,
-    type=click.Choice(["user", "assistant", "event"]),
+    type=click.Choice(["user", "assistant", "event", "summary"]),
     help="Only what this role said.",
 )
 @click.option("--tag", "tags", multiple=True, help="Only notes with this tag.")
@@ -267,26 +265,3 @@ def reindex(directory: Path) -> None:
     agent.reindex()
     click.echo(f"{len(agent.index):,} docs of {agent.name} are indexed.")
     agent.close()
-
-
-@click.command()
-@directory
-@in_thread
-@at_time
-@as_json
-@click.option("--model", default="", metavar="NAME", help="Count and cut as for this model.")
-def context(directory: Path, thread: str, at: str | None, json_: bool, model: str) -> None:
-    """Show exactly what the model would be sent now, and its size in tokens."""
-    from fsagent.agent import Agent
-
-    agent = Agent.open(directory, model=model)
-    found = (agent if at is None else agent.at(at)).context(thread)
-    if json_:
-        print_json(found.json())
-        return
-    click.echo(found.render())
-    click.echo()
-    parts = "  ".join(f"{name} {count:,}" for name, count in found.tokens.items())
-    note_to_person(f"tokens: {parts}")
-    if found.dropped:
-        note_to_person(f"{found.dropped:,} older records do not fit the window.")

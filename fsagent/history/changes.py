@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from fsagent.errors import StoreError
 from fsagent.formats import one_line
 from fsagent.history.name import named
+from fsagent.history.unfold import lines_of
 from fsagent.layout import is_agents
+from fsagent.records import Record
 from fsagent.repo import TreeChange, walk
 from fsagent.repo.walk import Entry
 from fsagent.store import Store
@@ -22,13 +24,15 @@ MEMORY = ("core/", "archival/", "files/")
 class Target:
     """What is to be taken back: one commit, or those of a turn, newest first.
 
-    ``passed`` are merges that were passed over to come to it.
+    ``passed`` are merges that were passed over to come to it. ``lines`` are the summaries that a
+    fold added to recall, and such like; see ``unfold``.
     """
 
     id: str
     subject: str
     commits: tuple[Entry, ...]
     passed: tuple[Entry, ...] = ()
+    lines: tuple[Record, ...] = ()
 
 
 def newest(store: Store, limit: int = 10) -> list[Entry]:
@@ -81,12 +85,16 @@ def _single(store: Store, one: Entry) -> Target:
             f"{name} is a merge, which brought many changes at once: undo these one by one."
         )
     files = files_of(one)
+    begins = one.commit.commit in walk.cut(store.repo)
+    lines = () if files or begins else tuple(lines_of(store, one))
+    if lines:
+        return Target(one.id, one.commit.subject, (one,), lines=lines)
     if not files:
         turn = one.commit.turn
         what = "recall, which is never rewritten" if one.changes else "nothing"
         more = f" What its turn did to memory: fsagent undo {store.root} {turn}" if turn else ""
         raise StoreError(f"{name} changed {what}, so there is nothing to undo in it.{more}")
-    if one.commit.commit in walk.cut(store.repo):
+    if begins:
         raise StoreError(
             f"The history that is here begins with {name}, so what that one changed is unknown: "
             f"bring in the rest ({walk.whole_again(store.repo)})."

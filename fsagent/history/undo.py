@@ -21,7 +21,8 @@ from fsagent.history.join import decided
 from fsagent.history.lines import NOBODY, trace
 from fsagent.history.merge import Clash, Merged, take_back
 from fsagent.history.name import undone
-from fsagent.history.past import Past
+from fsagent.history.unfold import voiding
+from fsagent.past import Past
 from fsagent.records import Commit, Record
 from fsagent.repo import TreeChange, walk
 from fsagent.repo.walk import Entry
@@ -140,6 +141,8 @@ def undo(
     if isinstance(store, Past):
         raise store.refusal()
     subject = _subject(target.subject)
+    if target.lines:
+        return _unfold(store, target, subject)
     person = store.repo.person()
     with store.turn():
         store.mend()
@@ -187,6 +190,25 @@ def undo(
         (*adopted, *change.adopted),
         tuple(work.told()),
     )
+
+
+def _unfold(store: Store, target: Target, subject: str) -> Undone:
+    """Take back a fold, in one commit by the person that adds an event to recall."""
+    person = store.repo.person()
+    with store.turn():
+        store.mend()
+        with store.change(subject, author=person, undoes=target.id) as change:
+            change.begin()
+            records = voiding(store, target.lines, person.name, change.id)
+            path, data = store.with_records(records)
+            change.writes[path] = data
+    assert change.commit is not None  # noqa: S101 - recall has a new line
+    lines = [
+        f"{'-' if record.covers else '+'}{line}"
+        for record in target.lines
+        for line in record.content.split("\n")
+    ]
+    return Undone(change.commit, change.id, subject, target.id, (path,), tuple(lines))
 
 
 def _subject(of: str) -> str:

@@ -23,6 +23,10 @@ WHOLE = ("system.md", "agent.yaml")
 """Files at the top that can be asked about."""
 
 
+_RETOLD = ("tool", "summary")
+"""Roles of records that repeat what was said elsewhere."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a line comes from.
@@ -111,7 +115,7 @@ def _holding(store: Store, text: str) -> Origin:
     for path in reversed(store.segments()):
         for number, line in reversed(list(enumerate(store.read(path).split(b"\n")))):
             record = _parsed(line)
-            if record and record.role != "tool" and wanted in record.content.casefold():
+            if record and record.role not in _RETOLD and wanted in record.content.casefold():
                 return _origins(store, path, [number])[0]
     raise StoreError(
         f"Neither memory nor recall holds {one_line(text)!r}. What comes near it: "

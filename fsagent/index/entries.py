@@ -134,6 +134,8 @@ def _records(path: str, data: bytes) -> Iterator[Doc]:
         except ValueError:  # a torn line; reading recall names it
             continue
         thread, name = record.thread, str(record.extra.get("session") or "")
+        if record.role == "summary":  # it stands beside what was said, and not within it
+            thread = f"{thread}\nsummaries"
         session, before, last, place = sessions.get(thread, ("", "", "", 0))
         if not session or name != before or (not name and _far(last, record.ts)):
             # A line that somebody copied may begin a second session with the same id.
@@ -152,7 +154,7 @@ def _records(path: str, data: bytes) -> Iterator[Doc]:
                 ts=record.ts,
                 role=record.role,
                 name=record.name or "",
-                thread=thread,
+                thread=record.thread or "",
                 session=session,
                 place=place,
             )

@@ -7,6 +7,7 @@ means is decided in ``choose``.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,19 @@ class Completion:
     finish: str = "stop"
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """One model call as it was made: the bytes of the request, and the answer if there was one."""
+
+    request: bytes
+    answer: Completion | None = None
+
+
+def encoded(value: Any) -> str:
+    """JSON as it goes over the wire, character for character."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 class Client(ABC):
     """A source of completions. A new one is a class with ``complete``; the rest has defaults."""
 
@@ -65,6 +79,9 @@ class Client(ABC):
 
     about: str = ""
     """What a person should know before the first turn."""
+
+    on_exchange: Callable[[Exchange], None] | None = None
+    """Given each call after it was made, for who wants to keep what was really sent."""
 
     @abstractmethod
     def complete(self, prompt: Prompt) -> Iterator[str | Completion]:

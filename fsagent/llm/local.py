@@ -22,7 +22,7 @@ from fsagent.errors import ModelError
 from fsagent.llm import Client, Completion, Count, Message, Prompt, decide, guards, reply, words
 from fsagent.llm.decide import Choice, Situation
 from fsagent.llm.engine import CONTEXT, End, Engine, LlamaEngine
-from fsagent.records import ToolCall, Usage
+from fsagent.records import PRESSURE, ToolCall, Usage
 
 INTRODUCTION = (
     "This is a small model on your own machine: it remembers what you tell it, corrects and looks "
@@ -347,6 +347,8 @@ def read_turn(prompt: Prompt) -> Turn:
             choice = guards.unsettle(Choice(str(function["name"]), _arguments(function)))
             text = results.get(str(call.get("id")), "")
             steps.append(Step(choice, text, _succeeded(choice, text, prompt)))
+    # Its decisions see no events, and in its replies it would only talk about this one.
+    events = tuple(event for event in events if not event.startswith(PRESSURE))
     return Turn(message, now, events, tuple(steps), calls, _exchange(messages[:at]))
 
 

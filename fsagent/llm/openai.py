@@ -7,15 +7,16 @@ OpenAI, Anthropic's and Google's compatible endpoints, Ollama, vLLM, llama.cpp: 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import openai
 
-from fsagent.errors import ModelError
+from fsagent.errors import ModelError, PromptTooLong
 from fsagent.formats import one_line
-from fsagent.llm import Client, Completion, Prompt
+from fsagent.llm import Client, Completion, Exchange, Prompt
 from fsagent.records import ToolCall, Usage
 
 TIMEOUT = 120.0
@@ -23,6 +24,16 @@ TIMEOUT = 120.0
 
 RETRIES = 3
 """Further tries after a refusal that may pass (408, 409, 429, 5xx, no connection), with backoff."""
+
+_TOO_LONG = re.compile(
+    r"context[_ ](?:length|window|size|limit)|maximum (?:number of )?(?:context|tokens|prompt)"
+    r"|longer than the maximum"
+    r"|(?:prompt|input|request|message)s?(?: \w+){0,4} too (?:long|large|many)|too many tokens"
+    r"|exceeds? the (?:maximum|available|model)|reduce the length",
+    re.IGNORECASE,
+)
+"""How OpenAI, Anthropic, Google, llama.cpp, vLLM, Mistral and their kind say that a prompt does
+not fit: each in words of its own."""
 
 _WINDOWS = {
     "gpt-5": 400_000,
@@ -88,13 +99,25 @@ class OpenAIClient(Client):
         if self._stream:
             request |= {"stream": True, "stream_options": {"include_usage": True}}
         with self._plain_errors():
-            raw = self._client.chat.completions.with_raw_response.create(**request)
+            try:
+                raw = self._client.chat.completions.with_raw_response.create(**request)
+            except openai.APIStatusError as error:
+                self._exchanged(error.request.content)
+                raise
             kind = raw.headers.get("content-type", "")
             if self._stream and not kind.startswith("application/json"):
                 # As plain data: a model of each piece costs more than the piece.
-                yield from self._streamed(raw.parse(to=openai.Stream[object]))
+                parts = self._streamed(raw.parse(to=openai.Stream[object]))
             else:  # asked for or not, some endpoints answer all at once
-                yield from self._whole(json.loads(raw.http_response.read()))
+                parts = self._whole(json.loads(raw.http_response.read()))
+            for part in parts:
+                if isinstance(part, Completion):
+                    self._exchanged(raw.http_response.request.content, part)
+                yield part
+
+    def _exchanged(self, request: bytes, answer: Completion | None = None) -> None:
+        if self.on_exchange:
+            self.on_exchange(Exchange(request, answer))
 
     def _whole(self, answer: dict[str, Any]) -> Iterator[str | Completion]:
         choice = answer["choices"][0]
@@ -158,6 +181,11 @@ class OpenAIClient(Client):
             ) from error
         except openai.APIStatusError as error:
             status = error.status_code
+            if status in (400, 413, 422, 500) and _TOO_LONG.search(f"{error.code} {_said(error)}"):
+                raise PromptTooLong(
+                    f"{self._url} says that the prompt is too long for {self.model} "
+                    f"({_said(error)}): set context_window in agent.yaml to what it can take."
+                ) from error
             raise ModelError(f"{self._url} refused ({status}): {_said(error)}") from error
         except openai.APIError as error:
             raise ModelError(f"{self._url} broke off its answer: {_said(error)}") from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fsagent.errors import ModelError
-from fsagent.llm import Client, Completion, Prompt
+from fsagent.llm import Client, Completion, Exchange, Prompt, encoded
 from fsagent.records import ToolCall, Usage
 
 
@@ -76,6 +76,7 @@ class ScriptedClient(Client):
         while callable(item):
             item = item(prompt)
         if isinstance(item, BaseException):
+            self._exchanged(prompt)
             raise item
         parts = item if isinstance(item, list) else [item]
         text = "".join(part for part in parts if isinstance(part, str))
@@ -87,13 +88,21 @@ class ScriptedClient(Client):
                 name = part.id or f"call_{self._calls}"
                 calls.append(ToolCall(name, part.name, part.arguments))
         sent = sum(len(str(message.get("content") or "").split()) for message in prompt.messages)
-        yield Completion(
+        answer = Completion(
             text,
             tuple(calls),
             Usage(sent, len(text.split()) + len(calls)),
             self.model,
             "tool_calls" if calls else "stop",
         )
+        self._exchanged(prompt, answer)
+        yield answer
+
+    def _exchanged(self, prompt: Prompt, answer: Completion | None = None) -> None:
+        """Pass on what an endpoint would have been sent."""
+        if self.on_exchange:
+            request = {"model": self.model, "messages": prompt.messages, "tools": prompt.tools}
+            self.on_exchange(Exchange(encoded(request).encode(), answer))
 
 
 def _item(item: Any) -> Any:
