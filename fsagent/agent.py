@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what a search does not need is imported where it is used
     from fsagent.history.edits import Side
     from fsagent.history.log import Happening
     from fsagent.history.purge import Purged
+    from fsagent.history.sent import PastPrompt
     from fsagent.history.stats import Stats
     from fsagent.history.sync import Merged, Synced
     from fsagent.history.undo import Resolve, Undone
@@ -292,6 +293,22 @@ class Agent(Searching):
 
         files = Files.of(self.store, self.toolbox.schemas())
         return assemble(files, read(self.store, thread_name(thread)), self.window)
+
+    def prompts(self, turn: str | Turn) -> list[PastPrompt]:
+        """What the model was sent in a turn, byte for byte: a prompt for each of its answers.
+
+        ``prompt.holds("Lives in Utrecht.")`` says whether a line stood in one.
+
+        Args:
+            turn: A turn, or its id.
+
+        Raises:
+            StoreError: there is no such turn, or it does not say what it was made from.
+        """
+        from fsagent.history.sent import prompts
+
+        ident = turn.id if isinstance(turn, Turn) else turn
+        return prompts(self.store, ident, self._tools, self.window)
 
     def fold_plan(self, thread: str = MAIN) -> Plan | None:
         """What ``fold`` would put a summary in the place of; None where there is nothing."""

@@ -1,4 +1,4 @@
-"""Commands about the window: what the model is sent, and folding by hand."""
+"""Commands about the window: what the model is sent, or was sent once, and folding by hand."""
 
 from __future__ import annotations
 
@@ -28,15 +28,40 @@ if TYPE_CHECKING:
 @directory
 @in_thread
 @at_time
+@click.option("--turn", metavar="TURN", help="What was sent in that turn, byte for byte.")
+@click.option(
+    "--step",
+    type=click.IntRange(1),
+    help="With --turn: which of its model calls; the last without this.",
+)
 @as_json
 @click.option("--model", default="", metavar="NAME", help="Count as for this model.")
-def context(directory: Path, thread: str, at: str | None, json_: bool, model: str) -> None:
-    """Show exactly what the model would be sent now, and its size in tokens."""
+def context(
+    directory: Path,
+    thread: str,
+    at: str | None,
+    turn: str | None,
+    step: int | None,
+    json_: bool,
+    model: str,
+) -> None:
+    """Show exactly what the model would be sent now, and its size in tokens.
+
+    With --turn it is what the model was sent then, made again from the files and records of that
+    time; whether it is the same to the byte is checked and said.
+    """
     from fsagent.agent import Agent
 
+    if turn and at is not None:
+        raise click.UsageError("Give either --turn or --at.")
+    if step and not turn:
+        raise click.UsageError("--step is the number of a model call in a turn: give --turn, too.")
     agent = Agent.open(directory, model=model)
-    found = (agent if at is None else agent.at(at)).context(thread)
-    print_json(found.json()) if json_ else show(found)
+    if turn:
+        _past(agent, turn, step, json_)
+    else:
+        found = (agent if at is None else agent.at(at)).context(thread)
+        print_json(found.json()) if json_ else show(found)
     agent.close()
 
 
@@ -50,6 +75,27 @@ def show(found: Context) -> None:
     note_to_person(f"tokens: {parts}  ({full} %)")
     if not found.fits(found.window.limit):
         note_to_person("That is too much: the next turn folds the oldest messages first.")
+
+
+def _past(agent: Agent, turn: str, step: int | None, json_: bool) -> None:
+    prompts = agent.prompts(turn)
+    if step and step > len(prompts):
+        raise click.UsageError(f"That turn has {len(prompts)} model calls.")
+    number = step or len(prompts)
+    made = prompts[number - 1]
+    if json_:
+        about = {"turn": turn, "step": number, "steps": len(prompts), "answer": made.answer.id}
+        print_json({**about, "same": made.same, **made.context.json()})
+        return
+    click.echo(made.context.render())
+    click.echo()
+    call = f"call {number} of {len(prompts)}, {made.answer.model} at {made.answer.ts[:16]}Z"
+    if made.same:
+        note_to_person(f"{call}: to the byte what was sent.")
+    elif made.same_messages:
+        note_to_person(f"{call}: the messages to the byte; the tools have other schemas now.")
+    else:
+        warn(f"{call}: not to the byte what was sent; a file that no commit holds was part of it.")
 
 
 @click.command()
