@@ -89,8 +89,9 @@ def sound(agent: Agent) -> None:
 
 
 def lines(agent: Agent) -> list[str]:
+    """Recall, without the hashes of prompts: what held it loses them."""
     return [
-        line
+        re.sub('"messages": "[^"]*"', '"messages": ""', line)
         for path in agent.store.segments()
         for line in (agent.root / path).read_text().splitlines()
     ]

@@ -85,13 +85,16 @@ def _past(agent: Agent, turn: str, step: int | None, json_: bool) -> None:
     made = prompts[number - 1]
     if json_:
         about = {"turn": turn, "step": number, "steps": len(prompts), "answer": made.answer.id}
-        print_json({**about, "same": made.same, **made.context.json()})
+        state = {"same": made.same, "purged": made.purged}
+        print_json({**about, **state, **made.context.json()})
         return
     click.echo(made.context.render())
     click.echo()
     call = f"call {number} of {len(prompts)}, {made.answer.model} at {made.answer.ts[:16]}Z"
     if made.same:
         note_to_person(f"{call}: to the byte what was sent.")
+    elif made.purged:
+        warn(f"{call}: something that stood in it was purged since, and a mark stands there.")
     elif made.same_messages:
         note_to_person(f"{call}: the messages to the byte; the tools have other schemas now.")
     else:

@@ -19,7 +19,7 @@ from typing import Any
 from fsagent.errors import StoreError
 from fsagent.formats import parse_trailers
 from fsagent.layout import OURS
-from fsagent.records import Block, Note, Record, ToolCall, Usage
+from fsagent.records import Block, Covers, Note, Record, Sent, ToolCall, Usage
 
 MARK = "(purged)"
 """Plain in Markdown, YAML, JSON and file names alike."""
@@ -27,17 +27,24 @@ MARK = "(purged)"
 SHORTEST = 5
 """Characters of the shortest text: less would be a part of too many others."""
 
-_CALLED = ("id", "ts", "role", "turn", "thread", "tool_call_id", "status", "change")
-"""Of a record, what others refer to."""
+_CALLED = (
+    *("id", "ts", "role", "turn", "thread", "tool_call_id", "status", "change"),
+    *("covers", "voids"),
+)
+"""Of a record, what others refer to, or what it refers to."""
 
-_KEPT = (*_CALLED, "model", "usage", "ms", "own_ms")
+_KEPT = (*_CALLED, "model", "usage", "ms", "own_ms", "sent")
 """Of a record that goes, that, and what tells nothing of it."""
 
 _OURS = frozenset(name.encode() for name in (*OURS, ".git", ".gitattributes", ".gitignore"))
 """Names that are the same in every agent: nobody's words, though a text may be spelled so."""
 
 FORMAT = (
-    *(one.name for kind in (Record, ToolCall, Usage, Note, Block) for one in fields(kind)),
+    *(
+        one.name
+        for kind in (Record, ToolCall, Usage, Sent, Covers, Note, Block)
+        for one in fields(kind)
+    ),
     *("function", "assistant", "summary", "jsonl"),
 )
 """Words that the files themselves are made of, as keys and the like."""
@@ -52,7 +59,8 @@ class Target:
     ``texts`` go wherever they stand, and ``records`` by their id. ``calls`` are turn and id of tool
     calls whose arguments go. ``lines`` go from every version of the files ``paths``. ``changes``
     are commits (by their id or that of their change) whose message loses its words, as does the
-    event that told of it.
+    event that told of it. ``answers`` are records that lose the hash of their prompt: with it, and
+    all the rest of the prompt, a short text that is gone could be found by trying.
     """
 
     texts: tuple[str, ...] = ()
@@ -61,6 +69,7 @@ class Target:
     lines: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
     def dump(self) -> str:
         """It as JSON, for a purge that may be cut short."""
@@ -106,6 +115,7 @@ class Gap:
         self._records = frozenset(target.records)
         self._calls = frozenset(target.calls)
         self._changes = frozenset(target.changes)
+        self._answers = frozenset(one.encode() for one in target.answers)
         self._named: dict[bytes, bytes] = {}
         """Names that were looked at: a history has few of them, each many thousand times."""
         self._lines = frozenset(line.strip() for line in target.lines)
@@ -122,11 +132,15 @@ class Gap:
         """
         if b"\0" in data[:8000]:
             return self._binary(data)
-        if any(one in data for one in self._ids) or self._may_hold(data):
+        if any(one in data for one in self._ids) or self._may_hold(data) or self._answered(data):
             data = self._text(data)
         if self._lines and (oid in self.versions or path in self.target.paths):
             data = b"".join(self._of_lines(line) for line in data.splitlines(keepends=True))
         return data
+
+    def _answered(self, data: bytes) -> bool:
+        """Whether one of the answers, of which there may be thousands, is in a segment."""
+        return bool(self._answers) and not self._answers.isdisjoint(_IDENT.findall(data))
 
     def _text(self, data: bytes) -> bytes:
         if data.lstrip()[:1] != b"{":
@@ -158,10 +172,12 @@ class Gap:
             for call in _calls(new):
                 if (turn, call.get("id")) in self._calls:
                     call["function"]["arguments"] = _emptied_arguments(call["function"])
+        if isinstance(ident, str) and ident.encode() in self._answers and _sent(new):
+            new["sent"] = {**new["sent"], "messages": MARK}
         if new == record:
             return line
         called = any(new.get(key) != record.get(key) for key in _CALLED)
-        if called or not new.keys() <= record.keys() | {"content"}:
+        if called or _sent(new) != _sent(record) or not new.keys() <= record.keys() | {"content"}:
             raise StoreError(
                 "The text is a part of what records are called by, so that nothing would be found "
                 "any more without it: give more of the text around it."
@@ -313,6 +329,8 @@ class Gap:
         return found
 
 
+_IDENT = re.compile(rb'"id"\s*:\s*"([^"\\]*)"')
+
 _ESCAPE = re.compile(rb"\\[uUx0-7N_LP]|\\\r?\n|%[0-9A-Fa-f]{2}|&[#a-z]")
 """What a text may be spelled with, so that none of it is there as it is."""
 
@@ -377,6 +395,12 @@ def _calls(record: Any) -> list[dict[str, Any]]:
         for call in (calls if isinstance(calls, list) else ())
         if isinstance(call, dict) and isinstance(call.get("function"), dict)
     ]
+
+
+def _sent(record: dict[str, Any]) -> dict[str, Any]:
+    """What an answer says of its prompt, but for the hash of what was said in it."""
+    sent = record.get("sent")
+    return {k: v for k, v in sent.items() if k != "messages"} if isinstance(sent, dict) else {}
 
 
 def _emptied_arguments(function: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ from fsagent.errors import AgentBusy, FsagentError, StoreError
 from fsagent.formats import load_yaml, one_line
 from fsagent.history import target as targets
 from fsagent.history.gap import FORMAT, SHORTEST, Gap, Target
+from fsagent.history.prompted import answers
 from fsagent.layout import FILE_MAX, OURS, read_plain
 from fsagent.repo import Repo, switch
 from fsagent.repo.health import fsck
@@ -109,7 +110,9 @@ def purge(agent: Agent, target: Target) -> Purged:
         with suppress(OSError, ValueError, RecursionError):  # one that could not be finished
             target |= Target.load(read_plain(place / "plan").decode())
         switch.free_after_cut(store.repo, place)
-        _refuse(store, Gap(target))
+        gap = Gap(target, targets.versions(store, target.paths))
+        _refuse(store, gap)
+        target |= Target(answers=answers(store, gap))
         _write_down(place, target)
         try:
             return _carry_out(agent, target, place)

@@ -16,10 +16,12 @@ from fsagent.clock import born
 from fsagent.context import RECIPE, Context, Files, Window, assemble, fingerprint
 from fsagent.errors import ConfigError, StoreError
 from fsagent.formats import one_line
-from fsagent.history.name import commit_of
+from fsagent.history.gap import MARK
+from fsagent.history.name import commit_of, named
 from fsagent.llm import Schema
 from fsagent.past import Past
 from fsagent.records import Record, Sent
+from fsagent.repo import walk
 from fsagent.tools.toolbox import Toolbox
 from fsagent.view import read, uncovered
 
@@ -35,13 +37,19 @@ class PastPrompt:
     """A prompt of the past and the record of its answer.
 
     ``same_messages`` and ``same_tools`` say whether they are, byte for byte, what was sent. Tools
-    that a program added are known only where it adds them again.
+    that a program added are known only where it adds them again. ``purged`` says that something
+    that was sent has been purged since: then a mark stands in its place.
     """
 
     answer: Record
     context: Context
     same_messages: bool
     same_tools: bool
+
+    @property
+    def purged(self) -> bool:
+        """See above."""
+        return self.answer.sent is not None and self.answer.sent.messages == MARK
 
     @property
     def same(self) -> bool:
@@ -123,7 +131,11 @@ class _Making:
                 f"The prompt of {answer.id} was made by recipe {sent.recipe}, and this version of "
                 f"fsagent knows recipe {RECIPE}: use the version of then."
             )
-        past = Past(self.store, commit_of(self.store, sent.change))
+        made = [self._made(answer, sent, commit) for commit in self._commits(answer, sent)]
+        return next((one for one in made if one.same_messages), made[0])
+
+    def _made(self, answer: Record, sent: Sent, commit: str) -> PastPrompt:
+        past = Past(self.store, commit)
         if self.before is None:
             view = read(past, answer.thread)
             self.before = [record for record in view if record.turn != answer.turn]
@@ -138,6 +150,22 @@ class _Making:
             fingerprint(context.prompt.messages) == sent.messages,
             fingerprint(context.prompt.tools) == sent.tools,
         )
+
+    def _commits(self, answer: Record, sent: Sent) -> list[str]:
+        """The commit whose files the prompt was made from, or those that it may be.
+
+        Where a person made it, only its own id names it, which a purge changes: then it is one of
+        those on which the turn made its own.
+        """
+        try:
+            return [commit_of(self.store, sent.change)]
+        except StoreError:
+            repo = self.store.repo
+            own = walk.entries(repo, named(repo, answer.turn, self.store.rev or "HEAD"))
+            below = [entry.parents[0] for entry in own.values() if entry.parents]
+            if not below:
+                raise
+            return below
 
     def _schemas(self, past: Past) -> tuple[Schema, ...]:
         names = past.config.tools
