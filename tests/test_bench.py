@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fsagent.bench import commit, texts, tune
+from fsagent import Agent
+from fsagent.bench import commit, figures, history, texts, tune
 from fsagent.bench.index import BASE, MEASURES
 from fsagent.bench.locomo import load
 from fsagent.bench.recall import measure
@@ -300,7 +302,7 @@ def test_index_of_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sizes", ["", "0", "a", "10,,20", "-5"])
 def test_sizes_are_numbers(sizes: str, tmp_path: Path) -> None:
-    for command, option in [("index", "--docs"), ("commit", "--files")]:
+    for command, option in [("index", "--docs"), ("commit", "--files"), ("history", "--commits")]:
         error = Shell(tmp_path).fails("bench", command, option, sizes, status=2)
         assert "is not like 1000,10000" in error
 
@@ -411,6 +413,44 @@ def test_growth_of_recall(tmp_path: Path) -> None:
 
 def test_the_processes_that_git_runs_count() -> None:
     program = "import time\nwhile time.process_time() < 0.2: pass"
-    wall, cpu = commit._timed(subprocess.run, [sys.executable, "-c", program])
+    wall, cpu = figures.timed(subprocess.run, [sys.executable, "-c", program])
     assert wall > 190
     assert 190 < cpu < 2000
+
+
+def test_history(tmp_path: Path) -> None:
+    out, err = Shell(tmp_path).run(
+        "bench", "history", "--commits", "20,60", "--rounds", "1", "--json"
+    )
+    assert "making an agent with 60 commits" in err
+    found = json.loads(out)
+    start = found["config"]["start_ms"]
+    for commits in (20, 60):
+        size = found["sizes"][str(commits)]
+        assert size["commits"] == commits
+        assert list(size["rows"]) == ["git", "fsagent"]
+        for who, row in size["rows"].items():
+            assert list(row) == list(history.MEASURES)
+            for key, value in row.items():
+                assert value > 0
+                assert size["ratios"][who][key] == pytest.approx(value / start, rel=0.01)
+        assert size["rows"]["git"]["log_ms"] < start  # which is that of a Python
+    assert found["growth"]["fsagent"]["why_ms"] == pytest.approx(
+        found["sizes"]["60"]["rows"]["fsagent"]["why_ms"]
+        / found["sizes"]["20"]["rows"]["fsagent"]["why_ms"],
+        rel=0.01,
+    )
+
+
+def test_history_is_asked_the_same_of_both(tmp_path: Path) -> None:
+    asked = history.Asked(tmp_path, 60)
+    root = tmp_path / "agent"
+    assert git(root, "rev-list", "--count", "HEAD").strip() == "62"  # and one undo
+    asked.round(random.Random(1))
+    assert git(root, "rev-list", "--count", "HEAD").strip() == "64"  # one by either
+    assert git(root, "status", "--porcelain") == ""
+    assert git(root, "diff", "HEAD~2", "--", "core") == ""  # so one has taken back the other's
+    agent = Agent.open(root)
+    facts = [origin.text for origin in agent.why("human")]
+    agent.close()
+    assert facts == (root / "core/human.md").read_text().splitlines()[-20:]

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import statistics
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from fsagent import starter
+from fsagent.bench.figures import CONFIG, Cost, Row, Tell, environment, rounded, timed
+from fsagent.bench.life import Moment
 from fsagent.bench.locomo import BenchClock
 from fsagent.bench.texts import docs
 from fsagent.change import Change
-from fsagent.clock import Clock, stamp
+from fsagent.clock import stamp
 from fsagent.records import Record
-from fsagent.repo.run import plain_environment
 from fsagent.store import Store
 
 BASE = "git add, git commit"
@@ -64,26 +63,11 @@ HISTORY_FILES = 10_000
 TURN_EVERY = timedelta(minutes=3)
 
 _NOW = datetime(2024, 12, 31, tzinfo=UTC)
-CONFIG = """\
-[user]
-\tname = Bench
-\temail = bench@localhost
-[gc]
-\tauto = 0
-[maintenance]
-\tauto = false
-"""
-"""For every twin: git may not pack while it is measured, nor start a process to ask whether to."""
 _WORDS = [
     first + last
     for first in "har mel tor vin sul bran kel dos".split()
     for last in "bour ting den low ster by wick mere".split()
 ]
-
-Row = dict[str, float]
-Cost = tuple[float, float]
-"""Milliseconds on the wall, and of the processor."""
-Tell = Callable[[str], None]
 
 
 def measure(
@@ -176,10 +160,7 @@ class Twin:
     def __init__(self, root: Path, road: str, files: int, commits: int = 1) -> None:
         self.root = root
         self.road = road
-        self.env = plain_environment() | {
-            "GITCONFIG_GLOBAL": os.devnull,  # git as it comes, whatever this person has set
-            "GITCONFIG_NOSYSTEM": "1",
-        }
+        self.env = environment()
         starter.create(root, None, BenchClock(_NOW), name="bench")
         with open(root / ".git/config", "a") as config:
             config.write(CONFIG)
@@ -194,13 +175,13 @@ class Twin:
     def make(self, block: Sequence[Wanted]) -> Cost:
         """Make these changes, a commit each; what that cost."""
         if self.road != BASE:
-            return _timed(self._by_store, block)
+            return timed(self._by_store, block)
         writes = []
         for wanted in block:
             change = Change(self.store, wanted.kind)
             wanted.fill(change)
             writes.append(change.writes)
-        return _timed(self._by_git, writes)
+        return timed(self._by_git, writes)
 
     def _by_store(self, block: Sequence[Wanted]) -> None:
         """As a tool call does it, or as a turn with several."""
@@ -302,7 +283,7 @@ class Twins:
                 p95 = walls[int(0.95 * (len(walls) - 1))]
                 cpu = statistics.median(cpu for _, cpu in costs)
                 for key, value in zip(FIGURES, (statistics.median(walls), p95, cpu), strict=True):
-                    rows[road][f"{kind}_{key}"] = _rounded(value)
+                    rows[road][f"{kind}_{key}"] = rounded(value)
         return rows
 
 
@@ -340,16 +321,6 @@ def _text(draw: random.Random) -> str:
 # ── recall ────────────────────────────────────────────────────────────────────────────────────
 
 
-class Moment(Clock):
-    """Stands at a moment. Its ids are as random as real ones: git packs by the ends of names."""
-
-    at = _NOW
-
-    def now(self) -> datetime:
-        """That moment."""
-        return self.at
-
-
 def recall(place: Path, turns: int, tell: Tell = lambda text: None) -> dict[str, Any]:
     """What the last tenth of so many turns costs over a first tenth, and what they leave on disk.
 
@@ -367,7 +338,7 @@ def recall(place: Path, turns: int, tell: Tell = lambda text: None) -> dict[str,
         clock.at += TURN_EVERY
         texts = [said[n % len(said)] for n in range(3 * number, 3 * number + 3)]
         for twin in (old, young) if number >= before else (old,):
-            costs[twin].append(_timed(_turn, twin.store, *texts)[1])
+            costs[twin].append(timed(_turn, twin.store, *texts)[1])
     first, last = (statistics.fmean(some) for some in (costs[young], costs[old][before:]))
     for twin in costs:
         twin.store.repo.close()
@@ -386,8 +357,8 @@ def recall(place: Path, turns: int, tell: Tell = lambda text: None) -> dict[str,
     }
     return {
         "turns": turns,
-        "rows": {"fsagent": {name: _rounded(a) for name, (a, _) in figures.items()}},
-        "ratios": {"fsagent": {name: _rounded(a / b) for name, (a, b) in figures.items()}},
+        "rows": {"fsagent": {name: rounded(a) for name, (a, _) in figures.items()}},
+        "ratios": {"fsagent": {name: rounded(a / b) for name, (a, b) in figures.items()}},
     }
 
 
@@ -406,34 +377,18 @@ def _turn(store: Store, asked: str, *answered: str) -> None:
 # ── how it is measured ────────────────────────────────────────────────────────────────────────
 
 
-def _timed(work: Callable[..., object], *arguments: object) -> Cost:
-    cpu, wall = _cpu(), time.perf_counter()
-    work(*arguments)
-    return (time.perf_counter() - wall) * 1000, (_cpu() - cpu) * 1000
-
-
-def _cpu() -> float:
-    """Seconds of the processor so far, with those of processes that have ended."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)  # finer than the ticks of os.times
-    return time.process_time() + children.ru_utime + children.ru_stime
-
-
 def _ratios(row: Row, base: Row) -> Row:
     """Every figure over that of plain git, a p95 over git's p50."""
-    return {name: _rounded(value / base[name.replace("p95", "p50")]) for name, value in row.items()}
+    return {name: rounded(value / base[name.replace("p95", "p50")]) for name, value in row.items()}
 
 
 def _growth(before: Mapping[str, Row], after: Mapping[str, Row]) -> dict[str, Row]:
     """What each p50 is over the p50 before, by road."""
     names = [name for name in MEASURES if not name.endswith("p95_ms")]
     return {
-        road: {name: _rounded(after[road][name] / before[road][name]) for name in names}
+        road: {name: rounded(after[road][name] / before[road][name]) for name in names}
         for road in ROADS
     }
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")
 
 
 def _megabytes(folder: Path) -> float:

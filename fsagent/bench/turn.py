@@ -16,31 +16,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
-from fsagent import starter
 from fsagent.agent import Agent
-from fsagent.bench.commit import CONFIG, Moment
-from fsagent.bench.locomo import BenchClock
-from fsagent.bench.stub import REPLY
-from fsagent.bench.texts import docs
+from fsagent.bench.figures import Row, Tell, environment, rounded
+from fsagent.bench.life import live
 from fsagent.bench.turns import KINDS
-from fsagent.clock import Clock, stamp
 from fsagent.environment import Environment
-from fsagent.formats import format_message, format_page, format_record
-from fsagent.records import Record, Usage
-from fsagent.repo.run import plain_environment
 
 WARM = 2
 """Turns of each kind that come before those that count: what a process does only once."""
 BATCH = 4
 """Turns of a kind that are measured together: processes that are kept tell their time in ticks."""
-PER_DAY = 20
-"""Turns of a day, as they were lived."""
-NOTE_EVERY = 10
-"""Of so many turns one has left a note."""
 
 FIGURES = {"cpu_ms": "CPU, ms", "wall_ms": "wall, ms"}
 MEASURES = {
@@ -48,9 +36,6 @@ MEASURES = {
     "peak_mb": "peak memory, MB",
 }
 """What each figure is called."""
-
-Row = dict[str, float]
-Tell = Callable[[str], None]
 
 
 def measure(
@@ -81,7 +66,7 @@ def measure(
         figures: dict[str, Any] = {
             "rows": {f"{size:,} turns": row for size, row in rows.items()},
             "ratios": {
-                f"{size:,} turns": {k: _rounded(v / rows[sizes[0]][k]) for k, v in row.items()}
+                f"{size:,} turns": {k: rounded(v / rows[sizes[0]][k]) for k, v in row.items()}
                 for size, row in rows.items()
             },
             "config": {"rounds": rounds, "batch": BATCH, "window": 8192},
@@ -94,11 +79,7 @@ def measure(
 
 def _row(found: Mapping[str, list[float]]) -> Row:
     row = {key: statistics.median(values) for key, values in found.items()}
-    return {key: _rounded(value) for key, value in row.items()}
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")
+    return {key: rounded(value) for key, value in row.items()}
 
 
 @contextmanager
@@ -117,7 +98,7 @@ class Life:
 
     def __init__(self, place: Path, turns: int) -> None:
         self._kept, self._now = place / "kept", place / "now"
-        _live(self._now / "agent", turns)
+        live(self._now / "agent", turns)
         agent = Agent.open(self._now / "agent", environment=self._environment())
         agent.search("the index is built")
         agent.close()
@@ -129,12 +110,10 @@ class Life:
     def _variables(self) -> dict[str, str]:
         """A cache of its own, which is put back with the agent, and git as it comes."""
         return {
-            **plain_environment(),
+            **environment(),
             "FSAGENT_CACHE_DIR": str(self._now / "cache"),
             "FSAGENT_STATE_DIR": str(self._now / "state"),
             "FSAGENT_EMBED": "0",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_CONFIG_NOSYSTEM": "1",
         }
 
     @contextmanager
@@ -181,8 +160,8 @@ class Life:
             last, _, after, peak = ask("plain", part)
         return {
             "turns": turns,
-            "first_cpu_ms": _rounded(first),
-            "last_cpu_ms": _rounded(last),
+            "first_cpu_ms": rounded(first),
+            "last_cpu_ms": rounded(last),
             "before_mb": before,
             "after_mb": after,
             "peak_mb": peak,
@@ -196,63 +175,3 @@ def _ask(asked: IO[str], told: IO[str], kind: str, count: int) -> list[float]:
     if not answer:
         raise RuntimeError("The process that was measured has ended; what it said is above.")
     return [float(figure) for figure in answer.split()]
-
-
-# ── a life ────────────────────────────────────────────────────────────────────────────────────
-
-
-def _live(root: Path, turns: int) -> None:
-    """An agent that has lived so many turns: its files, and a commit for each of them."""
-    end = datetime.now(UTC) - timedelta(hours=1)
-    begin = end - timedelta(days=turns / PER_DAY)
-    starter.create(root, None, BenchClock(begin), name="bench")
-    with open(root / ".git/config", "a") as config:
-        config.write(CONFIG)
-    own = {path: (root / path).read_bytes() for path in starter.files_of(root)}
-    env = plain_environment() | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-
-    def git(*command: str, stdin: bytes | None = None) -> None:
-        subprocess.run(["git", *command], cwd=root, env=env, check=True, input=stdin)
-
-    git("fast-import", "--quiet", stdin=b"".join(_stream(own, turns, begin, end)))
-    git("reset", "-q", "--hard")
-
-
-def _stream(
-    own: Mapping[str, bytes], turns: int, begin: datetime, end: datetime
-) -> Iterator[bytes]:
-    """For git fast-import: a commit of the agent, and one for each of its turns."""
-    clock = Moment()
-    clock.at = begin
-    texts = [doc.text for doc in docs(min(2 * turns, 20_000))]
-    yield from _commit("init", clock, own)
-    step = (end - begin) / max(turns, 1)
-    path, segment = "", b""
-    for number in range(turns):
-        clock.at = begin + step * (number + 1)
-        said = texts[2 * number % len(texts)]
-        told = texts[(2 * number + 1) % len(texts)]
-        turn, usage = clock.id(), Usage(4000, 60)
-        user = Record(turn, stamp(clock.at), "user", said, turn)
-        reply = Record(clock.id(), user.ts, "assistant", told, turn, model="bench", usage=usage)
-        lines = (format_record(user) + format_record(reply)).encode()
-        day = f"recall/{clock.at:%Y/%m/%d}-"
-        if not path.startswith(day) or segment.count(b"\n") >= 100 or len(segment) > 64_000:
-            path, segment = f"{day}{turn}.jsonl", b""
-        segment += lines
-        files = {path: segment}
-        if number % NOTE_EVERY == 0:
-            ident = clock.id()
-            meta = {"id": ident, "created": user.ts, "tags": ["bench"]}
-            note = f"archival/{clock.at:%Y/%m}/note-{ident}.md"
-            files[note] = format_page(meta, f"{told}\n\n{REPLY}").encode()
-        yield from _commit(f"turn: {said}", clock, files)
-
-
-def _commit(subject: str, clock: Clock, files: Mapping[str, bytes]) -> Iterator[bytes]:
-    message = format_message(subject, {"Change": clock.id()}).encode()
-    who = f"Bench <bench@localhost> {int(clock.now().timestamp())} +0000"
-    head = f"commit refs/heads/main\ncommitter {who}\ndata {len(message)}\n"
-    yield head.encode() + message
-    for path, data in files.items():
-        yield f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n"

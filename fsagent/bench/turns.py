@@ -10,12 +10,12 @@ and at most.
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from pathlib import Path
 
 from fsagent.agent import Agent
+from fsagent.bench.figures import cpu
 from fsagent.bench.once import megabytes
 from fsagent.llm.openai import OpenAIClient
 
@@ -40,10 +40,9 @@ def said(kind: str, number: int) -> str:
     return _SAID[kind].format(number, " ".join(picked))
 
 
-def cpu() -> float:
-    """Seconds of the processor so far: of this process, and of those it has started."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + ended.ru_utime + ended.ru_stime + _kept()
+def _cpu() -> float:
+    """Seconds of the processor so far, also those of processes that this one keeps."""
+    return cpu() + _kept()
 
 
 def _kept() -> float:
@@ -66,11 +65,11 @@ def main(root: Path, address: str) -> None:
     number = 0
     for line in sys.stdin:
         kind, _, count = line.strip().partition(" ")
-        began, start = cpu(), time.perf_counter()
+        began, start = _cpu(), time.perf_counter()
         for _ in range(int(count)):
             number += 1
             agent.chat(said(kind, number))
-        wall, used = time.perf_counter() - start, cpu() - began
+        wall, used = time.perf_counter() - start, _cpu() - began
         means = (used * 1000 / int(count), wall * 1000 / int(count))
         figures = (*means, megabytes(), megabytes("VmHWM"))
         sys.stdout.write(" ".join(f"{figure:.4f}" for figure in figures) + "\n")

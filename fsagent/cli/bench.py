@@ -255,6 +255,47 @@ def turn(past: list[int], rounds: int, more: int, json_: bool) -> None:
         )
 
 
+@bench.command()
+@click.option(
+    "--commits",
+    callback=_sizes,
+    default="1000,10000",
+    show_default=True,
+    metavar="N,N",
+    help="How many commits the agents have; 100000 takes two minutes.",
+)
+@_count("--rounds", 5, "How often each is asked everything.", least=1)
+@as_json
+def history(commits: list[int], rounds: int, json_: bool) -> None:
+    """What questions to history cost, and the nearest that git has; in brackets, over a bare start.
+
+    The start is that of `fsagent --help`, which is most of what the quick ones take. Times are of
+    the processor.
+    """
+    from fsagent.bench.history import MEASURES, measure
+
+    found = measure(commits, rounds, note_to_person)
+    if json_:
+        print_json(found)
+        return
+    for size in found["sizes"].values():
+        _figures(f"{size['commits']:,} commits", size, MEASURES)
+        click.echo()
+    if "growth" in found:
+        _growth(f"from {min(commits):,} to {max(commits):,} commits", found["growth"], MEASURES)
+
+
+def _growth(
+    title: str, growth: Mapping[str, Mapping[str, float]], measures: Mapping[str, str]
+) -> None:
+    """Print a table of what each figure has grown by."""
+    table = [[f"growth {title}", *growth]]
+    for key in next(iter(growth.values())):
+        cells = (f"{_short(ratios[key])}x" for ratios in growth.values())
+        table.append([measures[key].removesuffix(", ms"), *cells])
+    print_table(table)
+
+
 def _figures(title: str, size: Mapping[str, Any], measures: Mapping[str, str]) -> None:
     """Print a table of what each of ``size["rows"]`` costs, one in a column."""
     rows, ratios = size["rows"], size["ratios"]

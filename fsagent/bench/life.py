@@ -1,0 +1,103 @@
+"""An agent that has lived many turns, made at once: its files, and the commits of each turn."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from fsagent import starter
+from fsagent.bench.figures import CONFIG, environment
+from fsagent.bench.locomo import BenchClock
+from fsagent.bench.stub import REPLY
+from fsagent.bench.texts import docs
+from fsagent.clock import Clock, stamp
+from fsagent.formats import format_message, format_page, format_record
+from fsagent.records import Record, Usage
+
+PER_DAY = 20
+"""Turns of a day, as they were lived."""
+NOTE_EVERY = 10
+"""Of so many turns one has left a note."""
+PERSONA_EVERY = 200
+"""Of so many turns one has changed the block that seldom changes, the others the other block."""
+FACTS = 20
+"""Lines of a block, of which a turn writes one anew."""
+
+
+class Moment(Clock):
+    """Stands at a moment. Its ids are as random as real ones: git packs by the ends of names."""
+
+    at = datetime(2024, 12, 31, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """That moment."""
+        return self.at
+
+
+def live(root: Path, turns: int) -> None:
+    """An agent that has lived so many turns; each is two commits, of a block and of recall."""
+    end = datetime.now(UTC) - timedelta(hours=1)
+    begin = end - timedelta(days=turns / PER_DAY)
+    starter.create(root, None, BenchClock(begin), name="bench")
+    with open(root / ".git/config", "a") as config:
+        config.write(CONFIG)
+    own = {path: (root / path).read_bytes() for path in starter.files_of(root)}
+
+    def git(*command: str, stdin: bytes | None = None) -> None:
+        subprocess.run(["git", *command], cwd=root, env=environment(), check=True, input=stdin)
+
+    git("fast-import", "--quiet", stdin=b"".join(_stream(own, turns, begin, end)))
+    git("reset", "-q", "--hard")
+
+
+def _stream(
+    own: Mapping[str, bytes], turns: int, begin: datetime, end: datetime
+) -> Iterator[bytes]:
+    """For git fast-import: a commit of the agent, and those of its turns."""
+    draw, clock = random.Random(1), Moment()
+    clock.at = begin
+    texts = [doc.text for doc in docs(min(2 * turns, 20_000))]
+    yield from _commit("init", clock, own)
+    step = (end - begin) / max(turns, 1)
+    path, segment = "", b""
+    blocks = {label: [f"Fact {n}." for n in range(FACTS)] for label in ("human", "persona")}
+    for number in range(turns):
+        clock.at = begin + step * (number + 1)
+        said = texts[2 * number % len(texts)]
+        told = texts[(2 * number + 1) % len(texts)]
+        turn, usage = clock.id(), Usage(4000, 60)
+        label = "human" if number % PERSONA_EVERY else "persona"
+        fact = draw.randrange(FACTS)
+        blocks[label][fact] = f"Fact {fact}, as it is since turn {number}."
+        page = format_page({"limit": 2000}, "\n".join(blocks[label])).encode()
+        facts = {"Tool": "memory_replace", "Turn": turn, "Message": turn}
+        subject = f"{label}: + {blocks[label][fact]}"
+        yield from _commit(subject, clock, {f"core/{label}.md": page}, facts)
+        user = Record(turn, stamp(clock.at), "user", said, turn)
+        reply = Record(clock.id(), user.ts, "assistant", told, turn, model="bench", usage=usage)
+        lines = (format_record(user) + format_record(reply)).encode()
+        day = f"recall/{clock.at:%Y/%m/%d}-"
+        if not path.startswith(day) or segment.count(b"\n") >= 100 or len(segment) > 64_000:
+            path, segment = f"{day}{turn}.jsonl", b""
+        segment += lines
+        files = {path: segment}
+        if number % NOTE_EVERY == 0:
+            ident = clock.id()
+            meta = {"id": ident, "created": user.ts, "tags": ["bench"]}
+            note = f"archival/{clock.at:%Y/%m}/note-{ident}.md"
+            files[note] = format_page(meta, f"{told}\n\n{REPLY}").encode()
+        yield from _commit(f"turn: {said}", clock, files, {"Turn": turn})
+
+
+def _commit(
+    subject: str, clock: Clock, files: Mapping[str, bytes], facts: Mapping[str, str] | None = None
+) -> Iterator[bytes]:
+    message = format_message(subject, {"Change": clock.id(), **(facts or {})}).encode()
+    who = f"Bench <bench@localhost> {int(clock.now().timestamp())} +0000"
+    head = f"commit refs/heads/main\ncommitter {who}\ndata {len(message)}\n"
+    yield head.encode() + message
+    for path, data in files.items():
+        yield f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n"
