@@ -6,12 +6,14 @@ import contextlib
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fsagent import Agent, ToolContext, call, tool
 from fsagent.check import check
 from fsagent.errors import UndoConflict
+from fsagent.formats import format_record
 from fsagent.llm import encoded
 from fsagent.records import Folded
 from fsagent.view import code, uncovered
@@ -225,3 +227,26 @@ def test_what_is_masked_is_masked_before_a_prompt_is_made(make: Make) -> None:
     folded, _ = talk.until_fold()
     assert "the token is (GitHub token: not kept)." in folded.summary.content
     assert key not in git(agent, "log", "-p", "--all")
+
+
+def test_a_check_knows_summaries(make: Make) -> None:
+    talk = Talk(make())
+    agent = talk.agent
+    folded, _ = talk.until_fold()
+    undone = agent.undo(folded.commit)
+    assert check(agent).findings == ()
+    records = everything(agent)
+    gone = {records[1].id, records[2].id}
+    kept = [record for record in records if record.id not in gone]
+    kept = [replace(one, voids="nobody") if one.change == undone.change else one for one in kept]
+    kept.append(replace(folded.summary, id="bare", covers=None))
+    (path,) = agent.store.segments()
+    (agent.root / path).write_text("".join(map(format_record, kept)))
+    agent.adopt()
+    found = [finding for finding in check(agent).findings if finding.place.startswith(path)]
+    assert [finding.text for finding in found] == [
+        "It stands for 2 records that are not there.",
+        "It takes back the record nobody, which is not there.",
+        "It is a summary, and does not say of which records: none is folded away.",
+    ]
+    assert {finding.severity for finding in found} == {"advice"}

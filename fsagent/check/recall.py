@@ -13,6 +13,7 @@ from fsagent.formats import parse_record
 from fsagent.locks import held
 from fsagent.records import Record
 from fsagent.store import SEGMENT_BYTES, Store
+from fsagent.view import code, codes
 
 FAR_OVER = 4 * SEGMENT_BYTES
 """Bytes of a segment that no turn of ours would have let it grow to."""
@@ -37,6 +38,10 @@ class Recall:
     twice: list[_Line] = field(default_factory=list)
     """Lines that are there before, byte for byte."""
     calls: set[tuple[str, str]] = field(default_factory=set)
+    marks: list[tuple[str, Record]] = field(default_factory=list)
+    """Summaries, and what takes them back, with their places."""
+    codes: set[bytes] = field(default_factory=set)
+    """Hashes of all ids, made when there is a summary."""
 
     def findings(self, checked: list[str]) -> Iterator[Finding]:
         """What is wrong with them."""
@@ -53,6 +58,8 @@ class Recall:
                 "this is the first.",
                 f"fsagent check {self.store.root} --repair takes the second copies out.",
             )
+        for place, record in self.marks:
+            yield from self._stands(place, record)
         checked.append(f"{counted(self.count, 'record')} in {counted(len(segments), 'segment')}")
 
     def _segment(self, path: str, live: bool) -> Iterator[Finding]:
@@ -101,6 +108,8 @@ class Recall:
                 text = f"The record {record.id} is there twice, and not alike: see "
                 how = "Take out the one that is wrong, or give one of them another id."
                 yield Finding("problem", place, f"{text}{first.path}:{first.number}.", how)
+        if record.role == "summary" or record.covers or record.voids:
+            self.marks.append((place, record))
         yield from self._paired(place, record)
 
     def _paired(self, place: str, record: Record) -> Iterator[Finding]:
@@ -113,6 +122,25 @@ class Recall:
         if record.role == "tool" and call and (record.turn, call) not in self.calls:
             text = f"It is the result of the call {call}, which is not there."
             how = f"See whether a line was lost: git -C {self.store.root} log -p -- recall"
+            yield Finding("advice", place, text, how)
+
+    def _stands(self, place: str, record: Record) -> Iterator[Finding]:
+        """A summary of what is not there, or an event that takes none back."""
+        how = f"See whether a line was lost: git -C {self.store.root} log -p -- recall"
+        if record.voids and record.voids not in self.seen:
+            text = f"It takes back the record {record.voids}, which is not there."
+            yield Finding("advice", place, text, how)
+        if not record.covers:
+            if record.role == "summary":
+                text = "It is a summary, and does not say of which records: none is folded away."
+                how = f"Fold them again (fsagent fold {self.store.root}), or take the line out."
+                yield Finding("advice", place, text, how)
+            return
+        if not self.codes:
+            self.codes = {code(ident) for ident in self.seen}
+        lost = codes(record.covers) - self.codes
+        if lost:
+            text = f"It stands for {counted(len(lost), 'record')} that are not there."
             yield Finding("advice", place, text, how)
 
 
