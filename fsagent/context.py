@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from fsagent.clock import moment
 from fsagent.config import FOLD_AT
 from fsagent.errors import OverLimit
-from fsagent.formats import tool_call_json
+from fsagent.formats import counted, tool_call_json
 from fsagent.llm import Count, Message, Prompt, Schema, encoded
 from fsagent.records import Block, Record, Sent, ToolCall
 from fsagent.tokens import MESSAGE_OVERHEAD, at_most, count_message, count_tools, message_texts
@@ -236,7 +236,7 @@ def fingerprint(value: Any) -> str:
 
 def _counts(files: Files, records: Iterable[Record]) -> str:
     """How much there is that is not in view. It changes with a note or a fold, not with a turn."""
-    text = f"Archival memory holds {files.notes:,} note{'' if files.notes == 1 else 's'}."
+    text = f"Archival memory holds {counted(files.notes, 'note')}."
     earlier = sum(record.covers.total for record in records if record.covers)
     if earlier:
         text += f" Recall holds {earlier:,} earlier messages of this conversation."

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsagent.check.finding import MEGABYTE, Finding, counted, shown
+from fsagent.check.finding import MEGABYTE, Finding, shown
 from fsagent.errors import FsagentError
-from fsagent.formats import is_limit, parse_block, parse_note, parse_page
+from fsagent.formats import counted, is_limit, parse_block, parse_note, parse_page
 from fsagent.layout import OURS, is_agents
 from fsagent.records import CORE_LIMIT
 from fsagent.store import Store

@@ -25,8 +25,3 @@ class Finding:
 def shown(path: str) -> str:
     """A path that can be printed: a name need not be UTF-8."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def counted(number: int, noun: str) -> str:
-    """So many of a thing: ``1 block``, ``2 blocks``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

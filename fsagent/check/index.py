@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fsagent.check.finding import Finding, counted
+from fsagent.check.finding import Finding
 from fsagent.errors import ConfigError, FsagentError
+from fsagent.formats import counted
 from fsagent.repo.run import GitFailed
 
 if TYPE_CHECKING:

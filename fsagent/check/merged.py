@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fsagent.check.finding import Finding, counted, shown
+from fsagent.check.finding import Finding, shown
 from fsagent.errors import FsagentError
+from fsagent.formats import counted
 from fsagent.history.drivers import (
     HEADING,
     Outcome,

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from fsagent.check.finding import Finding, counted
+from fsagent.check.finding import Finding
 from fsagent.check.merged import without_marks
 from fsagent.errors import FsagentError
-from fsagent.formats import parse_record
+from fsagent.formats import counted, parse_record
 from fsagent.locks import held
 from fsagent.records import Record
 from fsagent.store import SEGMENT_BYTES, Store

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from fsagent.check.finding import MEGABYTE, Finding, counted, shown
-from fsagent.formats import one_line
+from fsagent.check.finding import MEGABYTE, Finding, shown
+from fsagent.formats import counted, one_line
 from fsagent.layout import OURS, is_agents
 from fsagent.repo import health, maintain, way_on
 from fsagent.repo.run import GitFailed

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentBusy, StoreError
-from fsagent.formats import one_line
+from fsagent.formats import counted, one_line
 from fsagent.repo.run import GitFailed
 from fsagent.repo.settings import DRIVERS
 
@@ -126,7 +126,7 @@ def leftovers(repo: Repo) -> Iterator[Done]:
         with suppress(OSError):
             path.unlink()
     if found:
-        yield Done("leftovers", f"{_count(len(found), 'temporary file')} removed", size, 0)
+        yield Done("leftovers", f"{counted(len(found), 'temporary file')} removed", size, 0)
 
 
 def stale(repo: Repo) -> list[Path]:
@@ -204,10 +204,10 @@ def _pack(repo: Repo) -> Iterator[Done]:
     after = _disk(here)
     count -= loose(repo)[0]
     if join:
-        more = f" and {_count(count, 'loose object')}" if count > 0 else ""
-        yield Done("joined", f"{_count(len(old), 'pack')}{more} into one", before, after)
+        more = f" and {counted(count, 'loose object')}" if count > 0 else ""
+        yield Done("joined", f"{counted(len(old), 'pack')}{more} into one", before, after)
     elif count > 0:
-        yield Done("packed", _count(count, "loose object"), before, after)
+        yield Done("packed", counted(count, "loose object"), before, after)
 
 
 def _reflog(repo: Repo) -> Iterator[Done]:
@@ -229,7 +229,7 @@ def _prune(repo: Repo) -> Iterator[Done]:
     lines = git(repo, "prune", "-v", f"--expire={GRACE}").splitlines()
     gone = sum(1 for line in lines if not line.startswith(b"Removing"))
     if gone:
-        text = f"{_count(gone, 'object')} that nothing has named for two weeks"
+        text = f"{counted(gone, 'object')} that nothing has named for two weeks"
         yield Done("pruned", text, before, _disk(objects(repo)))
 
 
@@ -317,7 +317,3 @@ def _disk(place: Path) -> int:
             with suppress(OSError):
                 total += os.lstat(os.path.join(where, name)).st_blocks * 512
     return total
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
