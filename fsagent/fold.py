@@ -192,12 +192,15 @@ class Summary:
     problem: str = ""
 
 
-def summarise(client: Client, what: Plan, window: Window, zone: ZoneInfo, purse: Purse) -> Summary:
+def summarise(
+    client: Client, what: Plan, window: Window, zone: ZoneInfo, purse: Purse, *, keep: int = 0
+) -> Summary:
     """The text that takes the place of ``what``. The model's calls fit the window as well.
 
-    They are paid from ``purse``; where it does not reach, the summary is an extract.
+    They are paid from ``purse``, in which ``keep`` tokens stay for the turn itself; where it does
+    not reach, the summary is an extract.
     """
-    return _Writing(client, what, window, zone, purse).summary()
+    return _Writing(client, what, window, zone, purse, keep).summary()
 
 
 def record_of(store: Store, what: Plan, summary: Summary, thread: str, turn: str) -> Record:
@@ -255,6 +258,7 @@ class _Writing:
     window: Window
     zone: ZoneInfo
     purse: Purse
+    keep: int
     usage: Usage = field(default_factory=Usage)
     model: str = ""
     problem: str = ""
@@ -333,7 +337,7 @@ class _Writing:
             {"role": "system", "content": self._instructions()},
             {"role": "user", "content": "\n\n".join(parts)},
         )
-        answer = self.purse.answer(self.client, Prompt(messages), self.window.count)
+        answer = self.purse.answer(self.client, Prompt(messages), self.window.count, keep=self.keep)
         self.model = answer.model or self.client.model
         self.usage += answer.usage
         text = clean(answer.text).strip()

@@ -71,8 +71,8 @@ class Purse:
             found.append(limit - spent - need + LEAST_REPLY)
         return min(found)
 
-    def answer(self, client: Client, prompt: Prompt, count: Count) -> Completion:
-        """The whole answer to a prompt, paid for.
+    def answer(self, client: Client, prompt: Prompt, count: Count, *, keep: int = 0) -> Completion:
+        """The whole answer to a prompt, paid for; so many tokens are left for the call after it.
 
         Raises:
             OverBudget: the call was not made.
@@ -81,7 +81,7 @@ class Purse:
         size = 0
         if self.bounded:
             size = sum(count_message(count, message) for message in prompt.messages)
-            prompt = replace(prompt, most=self.room(size))
+            prompt = replace(prompt, most=self.room(size + keep))
         heard: list[str] = []
         answer = Completion("")
         for part in client.complete(prompt):

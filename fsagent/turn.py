@@ -226,7 +226,7 @@ class TurnRun:
             return
         zone = context.files.zone
         summary, ms = self.watch.apart(
-            lambda: fold.summarise(client, what, self.window, zone, self.purse)
+            lambda: fold.summarise(client, what, self.window, zone, self.purse, keep=what.then)
         )
         self.usage += summary.usage
         record = fold.record_of(self.store, what, summary, self.thread, self.id)

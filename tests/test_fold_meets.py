@@ -13,6 +13,7 @@ import pytest
 from fsagent import Agent, ToolContext, call, tool
 from fsagent.check import check
 from fsagent.errors import UndoConflict
+from fsagent.fold import EXTRACT
 from fsagent.formats import format_record
 from fsagent.llm import encoded
 from fsagent.records import Folded
@@ -20,6 +21,7 @@ from fsagent.view import code, uncovered
 
 from conftest import FixedClock, git
 from test_fold import FILLER, Later, Talk, covered, everything, summed
+from test_stats import configure
 from test_sync import Machines, bare, machines
 
 __all__ = ["bare", "machines"]
@@ -250,3 +252,19 @@ def test_a_check_knows_summaries(make: Make) -> None:
         "It is a summary, and does not say of which records: none is folded away.",
     ]
     assert {finding.severity for finding in found} == {"advice"}
+
+
+def test_a_summary_is_paid_from_the_budget_too(make: Make) -> None:
+    talk = Talk(make())
+    agent = talk.agent
+    folded, _ = talk.until_fold()
+    assert folded.summary.usage  # what it took is in recall, and so in stats and in the day's sum
+    assert agent.stats().total.answered >= folded.summary.usage.completion > 0
+    assert folded.summary.ms is not None
+    configure(agent, "budget: {tokens_per_turn: 3800}\n")
+    while not (folds := [one for one in talk.say(f"On. {FILLER}") if isinstance(one, Folded)]):
+        pass
+    assert "of the 3,800 that agent.yaml allows" in folds[0].problem  # no call was made for it
+    assert folds[0].summary.name == EXTRACT
+    assert folds[0].summary.usage is None
+    assert everything(agent)[-1].role == "assistant"  # and the turn went on
