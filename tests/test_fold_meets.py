@@ -268,3 +268,18 @@ def test_a_summary_is_paid_from_the_budget_too(make: Make) -> None:
     assert folds[0].summary.name == EXTRACT
     assert folds[0].summary.usage is None
     assert everything(agent)[-1].role == "assistant"  # and the turn went on
+
+
+def test_the_past_folds_and_forgets_it(make: Make) -> None:
+    talk = Talk(make())
+    talk.say("Before.")
+    agent = talk.agent
+    head, before = git(agent, "rev-parse", "HEAD"), everything(agent)
+    past = Talk.__new__(Talk)
+    past.__dict__.update(talk.__dict__)
+    past.agent = agent.at("HEAD")
+    folded, _ = past.until_fold()
+    assert folded.commit is None
+    assert folded.summary.id in in_view(past.agent)
+    assert past.agent.prompts(everything(past.agent)[-1].turn)[0].same_tools
+    assert (git(agent, "rev-parse", "HEAD"), everything(agent)) == (head, before)
