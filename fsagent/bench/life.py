@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from fsagent.bench.stub import REPLY
 from fsagent.bench.texts import docs
 from fsagent.clock import Clock, stamp
 from fsagent.formats import format_message, format_page, format_record
-from fsagent.records import Record, Usage
+from fsagent.records import MAIN, Covers, Record, Usage
+from fsagent.view import digest
 
 PER_DAY = 20
 """Turns of a day, as they were lived."""
@@ -23,6 +24,9 @@ NOTE_EVERY = 10
 """Of so many turns one has left a note."""
 PERSONA_EVERY = 200
 """Of so many turns one has changed the block that seldom changes, the others the other block."""
+FOLD_EVERY = 20
+"""Of so many turns one has folded all before it but the last few away, as many as these:"""
+IN_VIEW = 10
 FACTS = 20
 """Lines of a block, of which a turn writes one anew."""
 
@@ -63,6 +67,8 @@ def _stream(
     yield from _commit("init", clock, own)
     step = (end - begin) / max(turns, 1)
     path, segment = "", b""
+    summary: Record | None = None
+    view: list[str] = []
     blocks = {label: [f"Fact {n}." for n in range(FACTS)] for label in ("human", "persona")}
     for number in range(turns):
         clock.at = begin + step * (number + 1)
@@ -82,6 +88,11 @@ def _stream(
         day = f"recall/{clock.at:%Y/%m/%d}-"
         if not path.startswith(day) or segment.count(b"\n") >= 100 or len(segment) > 64_000:
             path, segment = f"{day}{turn}.jsonl", b""
+        if len(view) >= 2 * (FOLD_EVERY + IN_VIEW):
+            summary = _summary(clock, told, view[: -2 * IN_VIEW], summary)
+            lines += format_record(summary).encode()
+            del view[: -2 * IN_VIEW]
+        view += (user.id, reply.id)
         segment += lines
         files = {path: segment}
         if number % NOTE_EVERY == 0:
@@ -90,6 +101,14 @@ def _stream(
             note = f"archival/{clock.at:%Y/%m}/note-{ident}.md"
             files[note] = format_page(meta, f"{told}\n\n{REPLY}").encode()
         yield from _commit(f"turn: {said}", clock, files, {"Turn": turn})
+
+
+def _summary(clock: Clock, text: str, folded: Sequence[str], before: Record | None) -> Record:
+    """A summary of these records and of the one before it, as a fold makes it."""
+    total = len(folded) + (before.covers.total if before and before.covers else 0)
+    ids = [*([before.id] if before else []), *folded]
+    covers = Covers(MAIN, folded[0], folded[-1], len(folded), digest(ids), total)
+    return Record(clock.id(), stamp(clock.now()), "summary", text, "", covers=covers)
 
 
 def _commit(

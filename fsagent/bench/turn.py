@@ -22,8 +22,10 @@ from typing import IO, Any
 from fsagent.agent import Agent
 from fsagent.bench.figures import Row, Tell, environment, rounded
 from fsagent.bench.life import live
+from fsagent.bench.stub import REPLY
 from fsagent.bench.turns import KINDS
 from fsagent.environment import Environment
+from fsagent.llm.scripted import ScriptedClient
 
 WARM = 2
 """Turns of each kind that come before those that count: what a process does only once."""
@@ -99,7 +101,9 @@ class Life:
     def __init__(self, place: Path, turns: int) -> None:
         self._kept, self._now = place / "kept", place / "now"
         live(self._now / "agent", turns)
-        agent = Agent.open(self._now / "agent", environment=self._environment())
+        client = ScriptedClient([REPLY, REPLY])
+        agent = Agent.open(self._now / "agent", client, environment=self._environment())
+        agent.fold()  # all have half a window before the next one
         agent.search("the index is built")
         agent.close()
         self._now.rename(self._kept)
