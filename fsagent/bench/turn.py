@@ -29,7 +29,7 @@ from fsagent.llm.scripted import ScriptedClient
 
 WARM = 2
 """Turns of each kind that come before those that count: what a process does only once."""
-BATCH = 4
+BATCH = 10
 """Turns of a kind that are measured together: processes that are kept tell their time in ticks."""
 
 FIGURES = {"cpu_ms": "CPU, ms", "wall_ms": "wall, ms"}
@@ -105,6 +105,7 @@ class Life:
         agent = Agent.open(self._now / "agent", client, environment=self._environment())
         agent.fold()  # all have half a window before the next one
         agent.search("the index is built")
+        agent.maintain()
         agent.close()
         self._now.rename(self._kept)
 

@@ -62,6 +62,7 @@ def main(root: Path, address: str) -> None:
     """Open the agent, and do what is asked."""
     client = OpenAIClient("bench", base_url=address, api_key="none", retries=0)
     agent = Agent.open(root, client)
+    _ = agent.context().tokens  # the vocabulary is loaded once, when a window fills
     number = 0
     for line in sys.stdin:
         kind, _, count = line.strip().partition(" ")
