@@ -149,6 +149,20 @@ def test_a_sentence_without_spaces_is_not_one_word(
     assert merged.text("ours") == f"a\nx\n{undone}\n"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "today", "undone"),
+    [
+        ("Has a cat and a dog.", "Has a pig and a dog.", "Has the cat and a dog.", "Has the cat and a dog."),
+        ("one two three", "1 2 three", "one 2 three", "one two three"),
+    ],
+)  # fmt: skip
+def test_what_was_taken_back_in_part_is_no_clash(
+    before: str, after: str, today: str, undone: str
+) -> None:
+    for side in ("ours", "theirs"):
+        assert merge_words(after, today, before, side) == (undone, False)
+
+
 def test_two_edits_of_a_word_without_spaces_are_one() -> None:
     """Or half of one would stand in another: a letter that both share is so by chance."""
     before, after, today = "彼は紅茶が好き", "彼は緑茶と水が好き", "彼は抹茶と水が好き"

@@ -317,6 +317,8 @@ class Undoing(RuleBasedStateMachine):
         free = [at for at, line in enumerate(found[path]) if line not in touched]
         if op in ("word", "delete"):
             op, number = (op, free[number % len(free)]) if free else ("append", number)
+        elif op == "rethink" and len(free) < len(found[path]):  # it touches several lines
+            op = "append"
         lines, did = self.edited(path, op, number, found[path])
         other.blocks[path[5:-3]] = "\n".join(
             was[line] if line in touched else line.text for line in lines

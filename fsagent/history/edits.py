@@ -134,11 +134,14 @@ def _landmarks(a: list[str], b: list[str]) -> list[tuple[int, int]]:
 
 
 def merge_words(base: str, ours: str, theirs: str, side: Side) -> tuple[str, bool]:
-    """Two edits of one line made one, word by word; whether they clash. ``side`` wins then."""
+    """Two edits of one line made one, word by word; whether they clash. ``side`` wins then.
+
+    What one side has done of what the other did is no clash.
+    """
     old = _tokens(base)
-    both = {"ours": _edits(old, _tokens(ours)), "theirs": _edits(old, _tokens(theirs))}
+    pieces = {"ours": _pieces(old, _tokens(ours)), "theirs": _pieces(old, _tokens(theirs))}
     edits = sorted(
-        ((*edit, name) for name, found in both.items() for edit in found),
+        ((*edit, name) for name, found in pieces.items() for edit in _joined(old, found)),
         key=lambda edit: (edit[0], edit[1]),
     )
     parts: list[str] = []
@@ -152,13 +155,25 @@ def merge_words(base: str, ours: str, theirs: str, side: Side) -> tuple[str, boo
             end = max(end, edits[n][1])
         n += 1
         parts += old[at:start]
-        mine = [edit for edit in group if edit[3] == side] or group
-        other = [edit for edit in group if edit not in mine]
-        if other and [edit[:3] for edit in mine] != [edit[:3] for edit in other]:
+        done = {
+            name: {
+                (a, b, *words)
+                for a, b, words in found
+                if any(i <= a and b <= j for i, j, _, by in group if by == name)
+            }
+            for name, found in pieces.items()
+        }
+        wins: str = side
+        if done["ours"] <= done["theirs"]:
+            wins = "theirs"
+        elif done["theirs"] <= done["ours"]:
+            wins = "ours"
+        else:
             clash = True
-        for a, b, words, _ in mine:
-            parts += old[start:a] + words
-            start = b
+        for a, b, words, by in group:
+            if by == wins:
+                parts += old[start:a] + words
+                start = b
         parts += old[start:end]
         at = end
     parts += old[at:]
@@ -194,17 +209,22 @@ def _goes_on(before: str, token: str) -> bool:
 _Edit = tuple[int, int, list[str]]
 
 
-def _edits(old: list[str], new: list[str]) -> list[_Edit]:
-    """What turns one line into another. Words with only a space between them are one edit, and so
-    are those with a single letter of a script without spaces."""
+def _pieces(old: list[str], new: list[str]) -> list[_Edit]:
+    """What turns one line into another, word by word."""
+    return [(i1, i2, new[j1:j2]) for i1, i2, j1, j2 in differences(old, new)]
+
+
+def _joined(old: list[str], pieces: list[_Edit]) -> list[_Edit]:
+    """The same in edits: words with only a space between them are one, and so are those with a
+    single letter of a script without spaces."""
     found: list[_Edit] = []
-    for i1, i2, j1, j2 in differences(old, new):
-        words, begin = new[j1:j2], i1
-        between = [word for word in old[found[-1][1] : i1] if word.strip()] if found else []
+    for begin, end, words in pieces:
+        between = [word for word in old[found[-1][1] : begin] if word.strip()] if found else []
         if found and (not between or (len(between) == 1 and _ALONE.match(between[0]))):
-            begin, end, before = found.pop()
-            words = [*before, *old[end:i1], *words]
-        found.append((begin, i2, words))
+            first, last, before = found.pop()
+            words = [*before, *old[last:begin], *words]
+            begin = first
+        found.append((begin, end, words))
     return found
 
 
