@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Hashable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from fsagent.clock import Clock
@@ -28,6 +29,17 @@ from fsagent.layout import FILE_MAX, is_agents, is_gits, read_plain
 from fsagent.order import Span, Stretch, span, stretches
 from fsagent.records import CORE_LIMIT, Block, Note, Record
 from fsagent.repo import Repo, Snapshot
+
+_SHORT = 4096
+"""Bytes of a line of recall that is worth keeping in memory as it was read: each turn reads what is
+in view again."""
+
+
+def _parsed(line: bytes) -> Record:
+    return parse_record(line.decode())
+
+
+_record = lru_cache(maxsize=1024)(_parsed)
 
 
 class Reader:
@@ -100,7 +112,7 @@ class Reader:
         for number, line in enumerate(data.split(b"\n"), 1):
             if line.strip():
                 try:
-                    found.append(parse_record(line.decode()))
+                    found.append(_record(line) if len(line) <= _SHORT else _parsed(line))
                 except UnicodeDecodeError:
                     self.warn(f"{path}, line {number}: not UTF-8 text; the line is skipped.")
                 except ValueError as error:

@@ -80,6 +80,10 @@ _NO_COMMANDS = ("--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore
 """A diff starts nothing: no driver, and no git in a repository inside this one, whose own
 configuration would count there."""
 
+_SMALL, _KEPT = 65_536, 64
+"""Bytes of a packed object that is kept once it was read, and how many are: each turn looks at the
+same commit, trees and segment again."""
+
 _UNSHARED = ("umask", "false", "no", "off", "0")
 """The values of core.sharedRepository with which files get the usual permissions."""
 
@@ -134,6 +138,7 @@ class Repo:
         self.allowed = allowed
         self._reading = threading.Lock()
         self._pid = os.getpid()
+        self._kept: dict[str, bytes] = {}
         self.place = places.find(root)
         self.git_dir = self.place.git_dir
         self._common = str(self.place.common)
@@ -605,7 +610,17 @@ class Repo:
         """The content of an object that is in a pack."""
         if len(oid) > 40:  # GitPython knows only SHA-1
             return self._git("cat-file", self._text("cat-file", "-t", oid).strip(), oid)
-        sha = bytes.fromhex(oid)
+        data = self._kept.get(oid)
+        if data is None:
+            data = self._unpacked(bytes.fromhex(oid))
+            if len(data) <= _SMALL:
+                with self._reading:
+                    self._kept[oid] = data
+                    if len(self._kept) > _KEPT:
+                        del self._kept[next(iter(self._kept))]
+        return data
+
+    def _unpacked(self, sha: bytes) -> bytes:
         if self._pid != os.getpid():  # forked: the pipe is the parent's
             self._pid, self._reading = os.getpid(), threading.Lock()
             self.__dict__.pop("_objects", None)
@@ -629,6 +644,7 @@ class Repo:
 
     def let_go(self) -> None:
         """Let go of what was read of the repository: its objects are others now."""
+        self._kept.clear()
         if "_objects" in self.__dict__:
             self._objects.close()
             del self.__dict__["_objects"]
