@@ -20,6 +20,7 @@ from fsagent.errors import StoreError
 from fsagent.formats import parse_trailers
 from fsagent.layout import OURS
 from fsagent.records import Block, Covers, Note, Record, Sent, ToolCall, Usage
+from fsagent.repo.rewrite import headers
 
 MARK = "(purged)"
 """Plain in Markdown, YAML, JSON and file names alike."""
@@ -46,8 +47,14 @@ FORMAT = (
         for one in fields(kind)
     ),
     *("function", "assistant", "summary", "jsonl"),
+    *("commit", "parent", "author", "committer", "tagger", "object", "encoding", "gpgsig"),
+    *("false", "fsagent"),
 )
-"""Words that the files themselves are made of, as keys and the like."""
+"""Words that the files and their history are made of, as keys and the like."""
+
+_PEOPLE = (b"author", b"committer", b"tagger")
+_BARE = (b"tree", b"parent", b"object", b"type", b"encoding")
+"""Headers of commits and tags that hold nobody's words."""
 
 _TRAILERS = ("Change", "Turn", "Message", "Tool-Call")
 
@@ -243,6 +250,27 @@ class Gap:
             for pattern in self._patterns:
                 data = pattern.sub(MARK.encode(), data)
         return data
+
+    def head(self, data: bytes) -> bytes:
+        """The headers of a commit or tag."""
+        return b"\n".join(self.header(line) for _, line in headers(data))
+
+    def header(self, line: bytes) -> bytes:
+        """A header of a commit or tag: who it was goes, and an id or a time never."""
+        key, space, value = line.partition(b" ")
+        if key in _BARE:
+            return line
+        if key not in _PEOPLE:
+            return key + space + self.words(value)
+        who, close, when = value.rpartition(b">")
+        name, open_, address = who.partition(b"<")
+        new = self.words(name), self.words(address)
+        if self.words(b"<".join(new) + close) != b"<".join(new) + close:  # it is in both of them
+            new = MARK.encode(), MARK.encode()
+        if not open_ or new == (name, address):
+            return line
+        called = new[0].strip() + b" " if new[0].strip() else b""
+        return b"%s %s<%s>%s" % (key, called, new[1], when)
 
     def message(self, data: bytes, oid: str = "") -> bytes:
         """The message of a commit or tag; its trailers stay.

@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentBusy, FsagentError, StoreError
-from fsagent.formats import load_yaml, one_line
+from fsagent.formats import counted, load_yaml, one_line
 from fsagent.history import target as targets
 from fsagent.history.gap import FORMAT, SHORTEST, Gap, Target
 from fsagent.history.prompted import answers
 from fsagent.layout import FILE_MAX, OURS, read_plain
 from fsagent.repo import Repo, switch
 from fsagent.repo.health import fsck
-from fsagent.repo.rewrite import Rewrite, objects
+from fsagent.repo.rewrite import Rewrite, names_in, objects
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
@@ -92,7 +92,7 @@ def survey(agent: Agent, target: Target) -> Survey:
             versions += gap.holds(data, oid.hex())
         elif kind in (b"commit", b"tag"):
             head, _, message = data.partition(b"\n\n")
-            held = gap.words(head) != head or gap.message(message, oid.hex()) != message
+            held = gap.head(head) != head or gap.message(message, oid.hex()) != message
             messages += held
     return Survey(tuple(dict.fromkeys(found)), versions, messages)
 
@@ -277,8 +277,8 @@ def _refuse(store: Store, gap: Gap) -> None:
     for word in FORMAT:
         if gap.words(word.encode()) != word.encode():
             raise StoreError(
-                f"The text is a part of the word {word!r}, which every agent's files are made of: "
-                "give more of the text around it."
+                f"The text is a part of the word {word!r}, which every agent's files are made of, or "
+                "their history: give more of the text around it."
             )
     config = store.read("agent.yaml")
     if _keys(gap.content(config)) != _keys(config):
@@ -412,15 +412,17 @@ def _forget_caches(agent: Agent, gap: Gap, place: Path, done: Purged) -> None:
 def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
     """Look at every object and every file again, and let Git do so too."""
     other = Gap(Target(texts=tuple(words)))
-    count = files = messages = 0
+    count = files = messages = fixed = 0
     for oid, kind, data in objects(store.repo):
         count += 1
         if kind == b"blob":
             held = gap.holds(data, oid.hex())
         elif kind == b"tree":
-            held = gap.words(data) != data
+            held = any(gap.name(name) != name for name in names_in(data, len(oid)))
         else:
-            held = gap.words(data) != data
+            head, _, message = data.partition(b"\n\n")
+            held = gap.head(head) != head or gap.words(message) != message
+            fixed += not held and gap.words(head) != head
             messages += other.words(data) != data
         if held:
             done.left.append(f"the {kind.decode()} {oid.hex()} in .git/objects")
@@ -434,6 +436,8 @@ def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
     done.left += [name for name in names if gap.words(name.encode()) != name.encode()]
     if messages:
         done.elsewhere.append(f"the messages of {messages} commits")
+    if fixed:
+        done.told.append(f"{counted(fixed, 'commit')} have it within a time or an id, which stay")
     done.looked_at = count, files
     done.left += [f"git fsck: {one_line(line, 200)}" for line in fsck(store.repo)[:5]]
     done.left = list(dict.fromkeys(done.left))

@@ -25,7 +25,8 @@ from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from fsagent.errors import StoreError
 from fsagent.repo import disk
-from fsagent.repo.run import ALWAYS
+from fsagent.repo.health import fsck
+from fsagent.repo.run import ALWAYS, GitFailed
 from fsagent.repo.trees import FOLDER
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ _KINDS = {b"commit": 1, b"tree": 2, b"blob": 3, b"tag": 4}
 _ID = re.compile(rb"\b(?:[0-9a-f]{64}|[0-9a-f]{7,40})\b")
 _SIGNED = (b"gpgsig", b"gpgsig-sha256", b"mergetag")
 """Headers that are true of the old commit alone."""
+_FAULT = re.compile(r": ([a-z]\w+): ")
+"""What ``git fsck`` calls what is wrong with an object, as ``badDate``."""
 _SIGNATURE = re.compile(rb"-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----")
 
 
@@ -50,8 +53,8 @@ class Redactor(Protocol):
     def message(self, data: bytes, oid: str = "") -> bytes:
         """The message of a commit or tag."""
 
-    def words(self, data: bytes) -> bytes:
-        """Another line of a commit or tag."""
+    def header(self, line: bytes) -> bytes:
+        """A header of a commit or tag, that is still one: ids and times stay."""
 
     def name(self, name: bytes) -> bytes:
         """The name of an entry of a tree."""
@@ -115,15 +118,33 @@ class Rewrite:
             self._read.clear()
 
     def publish(self) -> None:
-        """Show Git the new objects; nothing names them yet."""
+        """Show Git the new objects; nothing names them yet.
+
+        Raises:
+            StoreError: one of them is none that Git would read.
+        """
         if self._pack.count:
-            self.repo._git("index-pack", self._pack.path)
+            self._index_pack()
             stem = self._pack.path.removesuffix(".pack")
             name = f"{self.repo._common}/objects/pack/pack-{self._pack.digest}"
             disk.mkdir(os.path.dirname(name))
             for suffix in (".pack", ".rev", ".idx"):  # the index last: it is what Git looks for
                 if os.path.exists(stem + suffix):
                     disk.rename(stem + suffix, name + suffix)
+
+    def _index_pack(self) -> None:
+        try:
+            self.repo._git("index-pack", "--fsck-objects", self._pack.path)
+        except GitFailed as error:
+            wrong = set(_FAULT.findall(error.text))
+            old = set(_FAULT.findall("\n".join(fsck(self.repo)))) if wrong else set()
+            if not wrong or wrong - old:
+                said = error.text.partition("\n")[0][:200]
+                raise StoreError(
+                    f"Without the text Git could not read the history any more ({said}): "
+                    "give more of the text around it."
+                ) from error
+            self.repo._git("index-pack", self._pack.path)  # what was odd before may stay odd
 
     def now(self, oid: str) -> str:
         """What an object is called now."""
@@ -172,14 +193,14 @@ class Rewrite:
         data = self._commits[oid]
         head, gap, message = data.partition(b"\n\n")
         lines = []
-        for key, line in _headers(head):
+        for key, line in headers(head):
             if key == b"tree":
                 tree = bytes.fromhex(line[5:].decode())
                 lines.append(b"tree " + self._tree(tree, reader).hex().encode())
             elif key == b"parent":
                 lines.append(b"parent " + self.now(line[7:].decode()).encode())
             else:
-                lines.append(self.redactor.words(line))
+                lines.append(self.redactor.header(line))
         said = self.redactor.message(message, oid.hex())
         if said != message:
             first = (text.lstrip(b"\n").partition(b"\n")[0] for text in (message, said))
@@ -201,14 +222,14 @@ class Rewrite:
             return self.new.get(oid, oid)
         head, gap, message = data.partition(b"\n\n")
         lines = []
-        for key, line in _headers(head):
+        for key, line in headers(head):
             if key == b"object":
                 named = bytes.fromhex(line[7:].decode())
                 if named in self._tags:
                     self._tag(named)
                 lines.append(b"object " + self.now(named.hex()).encode())
             else:
-                lines.append(self.redactor.words(line))
+                lines.append(self.redactor.header(line))
         new = b"\n".join(lines) + gap + self._mentions(self.redactor.message(message, oid.hex()))
         if new != data:
             signature = _SIGNATURE.search(new)
@@ -225,7 +246,7 @@ class Rewrite:
         data = self._read.pop(oid, None) or reader.read(oid)
         changed = False
         entries = []
-        for mode, name, entry in self._entries(data):
+        for mode, name, entry in _entries(data, self._size):
             new = entry
             if mode == FOLDER:
                 new = self._tree(entry, reader)
@@ -247,14 +268,6 @@ class Rewrite:
         new = self._trees[oid] = self._keep(oid, b"tree", data, after)
         return new
 
-    def _entries(self, data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-        at = 0
-        while at < len(data):
-            end = data.index(b"\0", at)
-            mode, _, name = data[at:end].partition(b" ")
-            at = end + 1 + self._size
-            yield mode, name, data[end + 1 : at]
-
     def _mentions(self, message: bytes) -> bytes:
         """A message with the new ids of the commits that it names, in full or shortened."""
         if not self.new:
@@ -275,12 +288,27 @@ class Rewrite:
         return self.repo._text("hash-object", "-t", "tree", os.devnull).strip()
 
 
+def _entries(tree: bytes, size: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Mode, name and id of each entry; ids have ``size`` bytes."""
+    at = 0
+    while at < len(tree):
+        end = tree.index(b"\0", at)
+        mode, _, name = tree[at:end].partition(b" ")
+        at = end + 1 + size
+        yield mode, name, tree[end + 1 : at]
+
+
+def names_in(tree: bytes, size: int) -> list[bytes]:
+    """The names in a tree whose ids have ``size`` bytes."""
+    return [name for _, name, _ in _entries(tree, size)]
+
+
 def _parents(commit: bytes) -> list[bytes]:
     head = commit.partition(b"\n\n")[0]
-    return [bytes.fromhex(line[7:].decode()) for key, line in _headers(head) if key == b"parent"]
+    return [bytes.fromhex(line[7:].decode()) for key, line in headers(head) if key == b"parent"]
 
 
-def _headers(head: bytes) -> Iterator[tuple[bytes, bytes]]:
+def headers(head: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Each header with its key; the lines that go on with one belong to it."""
     lines: list[bytes] = []
     for line in head.split(b"\n"):
