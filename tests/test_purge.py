@@ -613,7 +613,7 @@ def test_what_cannot_be_purged_changes_nothing(sarah: Agent, tmp_path: Path) -> 
         (name, f"a part of '{name}', without which this is not the same agent"),
         ("recall", "a part of 'recall'"),
         ("durability", "a part of a key of agent.yaml"),
-        ("content", "which every agent.s files are made of"),
+        ("content", "which every agent.s files or their history are made of"),
     ):
         with pytest.raises(StoreError, match=why):
             sarah.purge(text, text=True)

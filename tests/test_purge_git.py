@@ -94,3 +94,56 @@ def test_objects_that_git_would_not_read_are_never_shown_to_it(
     monkeypatch.undo()
     assert sarah.purge(CODE).left == []
     sound(sarah)
+
+
+# ── Git's own files ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "text", ["config", "index", "hooks", "remote", "bare = ", "merge", "branch"]
+)
+def test_gits_own_files_and_keys_are_left_alone(sarah: Agent, text: str) -> None:
+    git(sarah, "remote", "add", "hub", "https://example.org/x.git")
+    config = (sarah.root / ".git/config").read_text()
+    names = sorted(path.name for path in (sarah.root / ".git").iterdir())
+    commit(sarah, "core/words.md", f"The word {text} false.\n")
+    done = sarah.purge(f"word {text} false", text=True)
+    done = sarah.purge(text, text=True) if text.strip() == text else done
+    assert done.left == []
+    assert (sarah.root / ".git/config").read_text() == config
+    assert set(names) <= {path.name for path in (sarah.root / ".git").iterdir()}
+    sound(sarah)
+
+
+def test_what_git_finds_things_by_is_left_and_named(sarah: Agent) -> None:
+    with_code(sarah)
+    git(sarah, "remote", "add", "hub", f"/srv/{CODE}/p.git")
+    git(sarah, "config", "user.name", f"Tim {CODE}")
+    git(sarah, "config", "http.extraHeader", f"X-Key: {CODE}")
+    config = sarah.root / ".git/config"
+    config.write_text(f"# {CODE} by me\n" + config.read_text())
+    done = sarah.purge(CODE)
+    (left,) = done.left
+    assert "remote.hub.url" in left
+    assert "config --edit" in left
+    assert git(sarah, "remote", "get-url", "hub").strip() == f"/srv/{CODE}/p.git"
+    assert git(sarah, "config", "user.name").strip() == f"Tim {MARK}"
+    assert git(sarah, "config", "http.extraHeader").strip() == f"X-Key: {MARK}"
+    assert config.read_text().startswith(f"# {MARK} by me\n")
+    git(sarah, "remote", "remove", "hub")
+    assert sarah.purge(CODE).left == []
+    assert places(CODE, sarah.root) == []
+
+
+def test_the_name_of_a_remote_is_refused(sarah: Agent) -> None:
+    git(sarah, "remote", "add", "julia", "/srv/p.git")
+    before = objects(sarah.root)
+    with pytest.raises(StoreError, match=r"the name remote\.julia\.url .* rename that first"):
+        sarah.purge("julia", text=True)
+    assert objects(sarah.root) == before
+
+
+def test_a_file_in_git_that_is_called_so_is_named(sarah: Agent) -> None:
+    with_code(sarah)
+    (sarah.root / f".git/about-{CODE}").write_text("nothing")
+    assert sarah.purge(CODE).left == [f".git/about-{CODE}"]

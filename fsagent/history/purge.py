@@ -33,7 +33,7 @@ from fsagent.history import target as targets
 from fsagent.history.gap import FORMAT, SHORTEST, Gap, Target
 from fsagent.history.prompted import answers
 from fsagent.layout import FILE_MAX, OURS, read_plain
-from fsagent.repo import Repo, switch
+from fsagent.repo import Repo, reword, switch
 from fsagent.repo.health import fsck
 from fsagent.repo.rewrite import Rewrite, names_in, objects
 
@@ -44,8 +44,14 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 """Seconds that a purge waits for a turn, or for maintenance, to end."""
 
-_GITS = ("HEAD", "index", "packed-refs")
+_GITS = ("HEAD", "index", "packed-refs", *reword.NAMES)
 """Files at the top of .git that hold nothing of anybody's, or that are seen to otherwise."""
+
+_GITS_NAMES = re.compile(
+    r"[A-Z_]+|hooks|info|exclude|attributes|description|branches|rr-cache|(?:pre|post)image"
+    r"|fsagent|(?:pre|post|prepare|commit|applypatch|update|fsmonitor|push|sendemail)[a-z-]*(?:\.sample)?"
+)
+"""Names in .git that are the same everywhere, and nobody's words."""
 
 _GITS_FOLDERS = ("objects", "refs", "logs", "modules", "worktrees")
 
@@ -86,6 +92,7 @@ def survey(agent: Agent, target: Target) -> Survey:
     gap = Gap(target, targets.versions(store, target.paths))
     found = [path for path, data in _files(store, Purged()) if gap.content(data, path=path) != data]
     found += [path for path in _names(store.root) if _renamed(gap, path) != path]
+    found += [str(p.relative_to(store.root)) for p in _held_settings(store.repo, gap)]
     versions = messages = 0
     for oid, kind, data in objects(store.repo):
         if kind == b"blob":
@@ -277,8 +284,8 @@ def _refuse(store: Store, gap: Gap) -> None:
     for word in FORMAT:
         if gap.words(word.encode()) != word.encode():
             raise StoreError(
-                f"The text is a part of the word {word!r}, which every agent's files are made of, or "
-                "their history: give more of the text around it."
+                f"The text is a part of the word {word!r}, which every agent's files or "
+                "their history are made of: give more of the text around it."
             )
     config = store.read("agent.yaml")
     if _keys(gap.content(config)) != _keys(config):
@@ -291,6 +298,11 @@ def _refuse(store: Store, gap: Gap) -> None:
                 f"It is in the name {ref}: rename that first "
                 f"(git -C {store.root} branch -m OLD NEW; tag NEW OLD; tag -d OLD)."
             )
+    for key in reword.named(repo, gap.words):
+        raise StoreError(
+            f"It is in the name {key} of Git's configuration: rename that first "
+            f"(git -C {store.root} remote rename OLD NEW; config --edit)."
+        )
     if repo.place.common != repo.git_dir:
         raise StoreError(
             f"{store.root} is a linked work tree: purge in the repository that it belongs to, "
@@ -358,7 +370,16 @@ def _names(root: Path) -> list[str]:
     return sorted(found, key=lambda path: (-path.count("/"), path))
 
 
+def _held_settings(repo: Repo, gap: Gap) -> dict[Path, list[str]]:
+    """The files of Git's configuration that hold it, and the keys that do."""
+    found = {path: reword.held(repo, path, gap.words) for path in reword.files(repo)}
+    return {path: keys for path, keys in found.items() if keys}
+
+
 def _renamed(gap: Gap, path: str) -> str:
+    """What a file is called without it; nothing in .git is called otherwise."""
+    if path.startswith(".git/"):
+        return path
     top, slash, name = path.rpartition("/")
     return top + slash + os.fsdecode(gap.name(os.fsencode(name)))
 
@@ -374,6 +395,10 @@ def _rewrite_files(store: Store, gap: Gap, place: Path, done: Purged) -> None:
                 done.files.append(path)
             except OSError as error:
                 done.left.append(f"{path} (it cannot be written: {error.strerror})")
+    for settings in _held_settings(store.repo, gap):
+        new = reword.reworded(store.repo, settings, gap.words, place)
+        if switch.replace(settings, new, place):
+            done.files.append(str(settings.relative_to(root)))
     for path in _names(root):
         new_path = _renamed(gap, path)
         if new_path != path and not os.path.lexists(root / new_path):
@@ -432,6 +457,16 @@ def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
             done.left.append(path)
         elif words and not path.startswith(".git/") and other.holds(data):
             done.elsewhere.append(path)
+    for settings, keys in _held_settings(store.repo, gap).items():
+        done.left += [
+            f"{settings.relative_to(store.root)} ({key}, which Git finds things by: "
+            f"git -C {store.root} config --edit)"
+            for key in keys
+        ]
+    for path in _names(store.root):
+        name = os.path.basename(path)
+        if path.startswith(".git/") and not _GITS_NAMES.fullmatch(name):
+            done.left += [path] * (os.fsdecode(gap.name(os.fsencode(name))) != name)
     names = (name for _, name, _ in switch.refs(store.repo))
     done.left += [name for name in names if gap.words(name.encode()) != name.encode()]
     if messages:
