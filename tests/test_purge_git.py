@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -147,3 +148,39 @@ def test_a_file_in_git_that_is_called_so_is_named(sarah: Agent) -> None:
     with_code(sarah)
     (sarah.root / f".git/about-{CODE}").write_text("nothing")
     assert sarah.purge(CODE).left == [f".git/about-{CODE}"]
+
+
+# ── what a killed prune leaves ────────────────────────────────────────────────────────────────
+
+
+def left_over(agent: Agent) -> tuple[str, str]:
+    """A commit and its tree."""
+    blob = subprocess.run(
+        ["git", "-C", str(agent.root), "hash-object", "-w", "--stdin"],
+        input=CODE.encode(), capture_output=True, check=True,
+    ).stdout.decode().strip()  # fmt: skip
+    tree = subprocess.run(
+        ["git", "-C", str(agent.root), "mktree"],
+        input=f"100644 blob {blob}\tx\n".encode(), capture_output=True, check=True,
+    ).stdout.decode().strip()  # fmt: skip
+    return git(agent, "commit-tree", tree, "-m", f"dangling {CODE}").strip(), tree
+
+
+def test_what_a_killed_prune_left_does_not_stop_a_purge(sarah: Agent) -> None:
+    with_code(sarah)
+    _, tree = left_over(sarah)
+    (sarah.root / ".git/objects" / tree[:2] / tree[2:]).unlink()
+    assert sarah.purge(CODE).left == []
+    assert places(CODE, sarah.root) == []
+    sound(sarah)
+
+
+def test_an_object_that_is_missing_and_named_stops_it(sarah: Agent) -> None:
+    with_code(sarah)
+    oid, tree = left_over(sarah)
+    git(sarah, "update-ref", "refs/heads/side", oid)
+    (sarah.root / ".git/objects" / tree[:2] / tree[2:]).unlink()
+    with pytest.raises(StoreError, match=r"missing from the repository.* Nothing was changed"):
+        sarah.purge(CODE)
+    git(sarah, "update-ref", "-d", "refs/heads/side")
+    assert sarah.purge(CODE).left == []

@@ -60,6 +60,10 @@ class Redactor(Protocol):
         """The name of an entry of a tree."""
 
 
+class _Missing(StoreError):
+    """An object that another one names is not there."""
+
+
 class Rewrite:
     """The new objects of one repository.
 
@@ -109,13 +113,33 @@ class Rewrite:
             self._sorted = sorted(self._commits)
             with closing(_Reader(self.repo)) as reader:
                 for oid in self._in_order():
-                    self._commit(oid, reader)
+                    try:
+                        self._commit(oid, reader)
+                    except _Missing:
+                        self._is_left_over()
                 for oid in list(self._tags):
                     self._tag(oid)
             self._commits.clear()
             self._tags.clear()
             self._trees.clear()
             self._read.clear()
+
+    def _is_left_over(self) -> None:
+        """Make sure that a commit of which a part is missing is one that nothing names: a prune
+        that was killed leaves such, and the next one deletes them. There is no need to look into it.
+
+        Raises:
+            _Missing: something that is named is not whole.
+        """
+        try:
+            self.repo._git(
+                *("rev-list", "--objects", "--all", "--reflog", "--indexed-objects", "--quiet")
+            )
+        except GitFailed as error:
+            raise _Missing(
+                "An object is missing from the repository: "
+                f"fsagent check {self.repo.root} says what helps."
+            ) from error
 
     def publish(self) -> None:
         """Show Git the new objects; nothing names them yet.
@@ -379,7 +403,7 @@ class _Reader:
         self._git.input.flush()
         head = self._git.output.readline().split()
         if len(head) != 3:
-            raise StoreError(
+            raise _Missing(
                 f"The object {oid.hex()} is missing from the repository: "
                 f"fsagent check {self._root} says what helps."
             )
