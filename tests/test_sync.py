@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fsagent import Agent, ScriptedClient, call
+from fsagent.check import check
 from fsagent.cli import cli
 from fsagent.environment import Environment
 from fsagent.errors import AgentError, StoreError
@@ -132,20 +133,54 @@ def test_two_machines_learn_from_each_other(machines: Machines) -> None:
     assert (laptop.sync().taken, laptop.sync().given) == (0, 0)
 
 
-def test_what_was_purged_does_not_come_back(machines: Machines) -> None:
+@pytest.mark.parametrize("allowed", [False, True])
+def test_what_was_purged_does_not_come_back(machines: Machines, allowed: bool) -> None:
     laptop, desktop = machines()
     laptop.notes.add("The gate code is Quagga-7731.")
     laptop.sync()
     desktop.sync()
     laptop.purge("Quagga-7731")
+    if allowed:
+        git(laptop, "config", "core.sshCommand", "ssh")
+        invoke("allow", laptop.root)
+        laptop = Agent.open(laptop.root, ScriptedClient([]))
+        assert laptop.store.repo.allowed
     head = laptop.store.repo.head()
-    with pytest.raises(StoreError, match="is from before a purge"):
+    with pytest.raises(StoreError, match="is from before a purge") as caught:
         laptop.sync()
     assert laptop.store.repo.head() == head
-    git(laptop, "push", "-q", "--force", "origin", "HEAD")
+    # Not even among the objects that nothing names.
+    assert "Quagga" not in git(laptop, "log", "-p", "--all")
+    named = "cat-file", "--batch-all-objects", "--batch-check=%(objectname)"
+    assert old_head(desktop) not in git(laptop, *named)
+    assert not list((laptop.root / ".git/objects").glob("tmp_*"))
+    assert check(laptop).sound
+    # What is printed works, and the next sync too.
+    command = re.search(r"git -C .* HEAD:refs/heads/main", str(caught.value))
+    assert command
+    assert "--force-with-lease=main:" in command[0]
+    subprocess.run(command[0], shell=True, check=True, capture_output=True)
     laptop.notes.add("Nothing of it is left.")
     assert laptop.sync().given
     assert "Quagga" not in git(laptop, "log", "-p", "--all")
+
+
+def old_head(agent: Agent) -> str:
+    return git(agent, "rev-parse", "HEAD").strip()
+
+
+def test_check_names_what_brought_an_old_history_back(machines: Machines) -> None:
+    laptop, _ = machines()
+    laptop.notes.add("The gate code is Quagga-7731.")
+    laptop.sync()
+    laptop.purge("Quagga-7731")
+    assert check(laptop).sound
+    git(laptop, "fetch", "-q", "origin")
+    (found,) = (one for one in check(laptop).findings if one.severity == "problem")
+    assert found.place == "refs/remotes/origin/main"
+    assert "before a purge" in found.text
+    laptop.purge("Quagga-7731")
+    assert check(laptop).sound
 
 
 def test_a_secret_of_another_history_hinders_no_sync(machines: Machines) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fsagent.check.files import Files, config_findings
-from fsagent.check.finding import Finding
+from fsagent.check.finding import Finding, shown
 from fsagent.check.index import index_findings, reindexed
 from fsagent.check.keys import key_findings
 from fsagent.check.merged import brought_back, merge_findings, merged_again
@@ -24,7 +24,7 @@ from fsagent.check.repository import (
 )
 from fsagent.errors import AgentError, FsagentError
 from fsagent.history.fork import copied_from
-from fsagent.history.purge import finish, unfinished
+from fsagent.history.purge import finish, old_ids, unfinished
 from fsagent.locks import held
 from fsagent.repo import health, maintain
 from fsagent.repo.run import GitFailed
@@ -150,19 +150,25 @@ def copy_findings(agent: Agent) -> list[Finding]:
     ]
 
 
-def purge_findings(store: Store) -> list[Finding]:
-    """A purge that was begun and not finished, where nobody is just at it."""
-    if not unfinished(store.repo) or held(store.locks.folder / "write.lock"):
-        return []
-    return [
-        Finding(
+def purge_findings(store: Store) -> Iterator[Finding]:
+    """A purge that was begun and not finished, where nobody is just at it; and what came back."""
+    if unfinished(store.repo):
+        if not held(store.locks.folder / "write.lock"):
+            yield Finding(
+                "problem",
+                ".git/fsagent/purge",
+                "A purge was cut short, so what was to go may still be there.",
+                "Any command that opens the agent finishes it, and so does "
+                f"fsagent check {store.root} --repair.",
+            )
+        return
+    for name in health.reaching(store.repo, old_ids(store.repo)):
+        yield Finding(
             "problem",
-            ".git/fsagent/purge",
-            "A purge was cut short, so what was to go may still be there.",
-            "Any command that opens the agent finishes it, and so does "
-            f"fsagent check {store.root} --repair.",
+            shown(name),
+            "Its history is one from before a purge, with what was to be gone.",
+            f"Purge the same again: fsagent purge {store.root}",
         )
-    ]
 
 
 def settings_findings(store: Store) -> Iterator[Finding]:

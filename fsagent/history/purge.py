@@ -144,8 +144,13 @@ def stamp(repo: Repo) -> str:
 
 def brings_back(repo: Repo, rev: str) -> bool:
     """Whether the history of ``rev`` is one from before a purge, as a remote may still have it."""
-    ids = [word for line in stamp(repo).splitlines() for word in line.split()[1:]]
-    return any(repo.descends(oid, rev) for oid in ids if re.fullmatch("[0-9a-f]{40,64}", oid))
+    return any(repo.descends(oid, rev) for oid in old_ids(repo))
+
+
+def old_ids(repo: Repo) -> list[str]:
+    """The first commits that each purge changed, by their ids from before."""
+    ids = (word for line in stamp(repo).splitlines() for word in line.split()[1:])
+    return [oid for oid in ids if re.fullmatch("[0-9a-f]{40,64}", oid)]
 
 
 def unfinished(repo: Repo) -> bool:

@@ -29,7 +29,7 @@ from fsagent.formats import clean, one_line
 from fsagent.history.edits import changed_lines
 from fsagent.history.fork import settle_home
 from fsagent.history.join import Joined, Side, join
-from fsagent.history.purge import brings_back
+from fsagent.history.purge import brings_back, old_ids
 from fsagent.layout import is_agents, read_plain, require_agent
 from fsagent.records import Record
 from fsagent.repo import Join, Repo, remote, sides
@@ -113,13 +113,17 @@ def sync(
     told = list[str]()
     taken, clashes, merged = 0, list[str](), None
     for attempt in range(_TRIES):
-        theirs = remote.fetch(repo, there, ask=ask)
+        try:
+            theirs = remote.fetch(repo, there, unwanted=old_ids(repo), ask=ask)
+        except remote.Unwanted as error:
+            raise _from_before(store, there, error.commit) from None
         if not there.name and not remote.remotes(repo):
             there = remote.remember(repo, there)
             if there.name:
                 told.append(f"{there.name} is {remote.shown(there.url)} from now on.")
         names = machine, there.called
-        came = _take_in(store, theirs, names, f"sync: what came from {there.called}", told)
+        subject = f"sync: what came from {there.called}"
+        came = _take_in(store, theirs, names, subject, told, source=there)
         if came and theirs:
             taken += sides.count(repo, came.before, theirs)
             clashes += came.joined.clashes
@@ -204,7 +208,9 @@ def merge(store: Store, place: Path, *, allowed: bool = False) -> Merged:
         theirs = other.head()
         if theirs is None:
             raise StoreError(f"{place} has no commit yet: there is nothing to take in.")
-        remote.take(store.repo, other, theirs)
+        remote.take(store.repo, other, theirs, unwanted=old_ids(store.repo))
+    except remote.Unwanted:
+        raise _from_before(store, place, theirs) from None
     finally:
         other.close()
     names = [one_line(clean(one.name), 60) for one in (own, config)]
@@ -212,7 +218,8 @@ def merge(store: Store, place: Path, *, allowed: bool = False) -> Merged:
         names = [store.root.name, place.resolve().name]
     identity = (own.id, own.name) if own.id != config.id else None
     subject, told = f"merge: the memory of {names[1]}", list[str]()
-    came = _take_in(store, theirs, (names[0], names[1]), subject, told, identity, tell=True)
+    both = names[0], names[1]
+    came = _take_in(store, theirs, both, subject, told, identity, source=place, tell=True)
     if came is None:
         return Merged(names[1], 0, None, told=tuple(told))
     taken = sides.count(store.repo, came.before, theirs)
@@ -240,6 +247,7 @@ def _take_in(
     told: list[str],
     identity: tuple[str, str] | None = None,
     *,
+    source: Remote | Path,
     tell: bool = False,
 ) -> _Came | None:
     """Adopt hand edits, and join what is not here yet; None where there is nothing.
@@ -256,7 +264,8 @@ def _take_in(
             here = not head or not theirs or store.repo.descends(theirs, head)
             try:
                 if head and theirs and not here:
-                    _refuse_purged(store, theirs, names[1])
+                    if brings_back(store.repo, theirs):  # purged in this moment
+                        raise _from_before(store, source, theirs)
                     place = identity is None
                     both = Side(head, names[0], place), Side(theirs, names[1], place)
                     with suppress(EditedError):
@@ -321,13 +330,23 @@ def _join(
     return _Came(ours.commit, change.commit, joined)
 
 
-def _refuse_purged(store: Store, theirs: str, name: str) -> None:
-    """Stop where the other history is from before a purge: what is gone here would come back."""
-    if brings_back(store.repo, theirs):
-        raise StoreError(
-            f"{name} is from before a purge, and would bring back what is gone here. Replace what "
-            f"is there: git -C {store.root} push --force REMOTE HEAD; a clone is to be made anew."
+def _from_before(store: Store, source: Remote | Path, theirs: str | None) -> StoreError:
+    """Another history is from before a purge: what is gone here would come back with it."""
+    root = shlex.quote(str(store.root))
+    if isinstance(source, Path):
+        place = shlex.quote(str(source))
+        return StoreError(
+            f"{source} is from before a purge, and would bring back what is gone here: nothing of "
+            f"it was taken. Purge the same there (fsagent purge {place}), and try again."
         )
+    where, branch = shlex.quote(source.name or source.url), shlex.quote(source.branch)
+    return StoreError(
+        f"{source.called} is from before a purge, and would bring back what is gone here: nothing "
+        "of it was taken. Replace what is there; if others have pushed since, do it from a new "
+        "clone in which you have purged the same, or what they did is lost: "
+        f"git -C {root} push --force-with-lease={branch}:{theirs} {where} "
+        f"HEAD:refs/heads/{branch}. Then other clones are to be made anew."
+    )
 
 
 def _refuse_edits(store: Store, joined: Joined, name: str) -> None:

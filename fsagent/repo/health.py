@@ -14,6 +14,7 @@ from fsagent.repo.maintain import git, objects, packs
 from fsagent.repo.run import GitFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from fsagent.repo import Repo
@@ -43,6 +44,18 @@ def fsck(repo: Repo) -> list[str]:
         lines = [line for line in said.splitlines() if not line.startswith("notice:")]
         return list(dict.fromkeys(lines)) or ["git fsck failed without a word"]
     return []
+
+
+def reaching(repo: Repo, commits: Iterable[str]) -> list[str]:
+    """The refs, HEAD too, in whose history one of these commits is."""
+    found: set[str] = set()
+    for commit in commits:
+        if repo.has(commit):
+            out = repo._git("for-each-ref", "--format=%(refname)", f"--contains={commit}")
+            found.update(out.decode(errors="replace").split())
+            if repo.head() and repo.descends(commit, "HEAD"):
+                found.add("HEAD")
+    return sorted(found)
 
 
 def locks(repo: Repo) -> list[Lock]:

@@ -16,7 +16,7 @@ import re
 import shlex
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from fsagent.errors import AgentError, StoreError
 from fsagent.formats import one_line
 from fsagent.repo import Repo, disk
+from fsagent.repo.incoming import Incoming, apart, quoted
 from fsagent.repo.run import (
     ALWAYS,
     PROTOCOLS,
@@ -61,6 +62,14 @@ _RACE = (
 """How git says that somebody has pushed in this moment."""
 
 _SAYS_NOTHING = ("Could not read from remote", "Please make sure", "and the repository exists")
+
+
+class Unwanted(StoreError):
+    """What would come, ``commit``, has others behind it that are not to come back: none came."""
+
+    def __init__(self, commit: str) -> None:
+        super().__init__(f"{commit} holds what was purged here.")
+        self.commit = commit
 
 
 @dataclass(frozen=True)
@@ -174,10 +183,13 @@ def shown(url: str) -> str:
 # ── going there ───────────────────────────────────────────────────────────────────────────────
 
 
-def fetch(repo: Repo, remote: Remote, *, ask: bool = False) -> str | None:
+def fetch(
+    repo: Repo, remote: Remote, *, unwanted: Collection[str] = (), ask: bool = False
+) -> str | None:
     """The newest commit of the remote's branch, with all of its history; None: no such branch.
 
     Raises:
+        Unwanted: the history holds one of the commits ``unwanted``; nothing of it stays here.
         StoreError: the remote cannot be reached, or holds what is no sound history.
     """
     if (repo.place.common / "shallow").exists():
@@ -185,11 +197,12 @@ def fetch(repo: Repo, remote: Remote, *, ask: bool = False) -> str | None:
             f"{repo.root} does not hold all of its history: "
             f"git -C {shlex.quote(str(repo.root))} fetch --unshallow brings the rest."
         )
-    come = "refs/fsagent/came"
-    with _at_work(repo, ask=ask) as (git, own):
+    come = "refs/worktree/came"  # of the folder in which git works, and in nobody's repository
+    with apart(repo.place.common / "objects") as new, _at_work(repo, new, ask=ask) as (git, own):
         try:
             git(
-                *(*_SURE, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
+                *(*_SURE, "-c", "core.alternateRefsCommand=true"),
+                *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
                 *("--no-recurse-submodules", "--no-auto-maintenance", "--refmap="),
                 *("--end-of-options", remote.name if own and remote.name else remote.url),
                 f"+refs/heads/{remote.branch}:{come}",
@@ -199,10 +212,9 @@ def fetch(repo: Repo, remote: Remote, *, ask: bool = False) -> str | None:
             if "couldn't find remote ref" in error.text:
                 return None
             raise _unreachable(remote, error) from None
-        finally:
-            if own:
-                with suppress(StoreError):
-                    git("update-ref", "-d", come)
+        if unwanted and not set(unwanted).isdisjoint(git("rev-list", found).decode().split()):
+            raise Unwanted(found)
+        new.keep()
     note(repo, remote, found)
     return found
 
@@ -284,18 +296,28 @@ class _Git:
 
 
 @contextmanager
-def _at_work(repo: Repo, *, ask: bool) -> Iterator[tuple[_Git, bool]]:
-    """Where git works, and whether that is the agent's own repository: see above."""
-    if repo.allowed:
+def _at_work(repo: Repo, new: Incoming | None = None, *, ask: bool) -> Iterator[tuple[_Git, bool]]:
+    """Where git works, and whether the agent's own configuration counts there: see above.
+
+    What is fetched comes into ``new``. An allowed agent's git works there as in another work tree,
+    which has refs of its own and shares the others (gitrepository-layout(5), "commondir").
+    """
+    if repo.allowed and not new:
         yield _Git({**repo._env, **transport(ask=ask)}, repo.root), True
         return
-    kind = repo.settings.get("extensions.objectformat") or "sha1"
+    objects = {"GIT_OBJECT_DIRECTORY": str(repo.place.common / "objects")}
     with tempfile.TemporaryDirectory(prefix="fsagent-") as place:
+        if repo.allowed:
+            (Path(place) / "commondir").write_text(f"{repo.place.common.resolve()}\n")
+            (Path(place) / "HEAD").write_bytes((repo.git_dir / "HEAD").read_bytes())
+            env = {**repo._env, **transport(ask=ask), "GIT_DIR": place}
+            yield _Git(env | (new.env if new else objects), repo.root), True
+            return
+        kind = repo.settings.get("extensions.objectformat") or "sha1"
         init = ["git", "init", "-q", "--bare", "--template=", f"--object-format={kind}", "."]
         run(init, plain_environment(), Path(place))
         env = _plain(ask=ask) | {"GIT_DIR": place}
-        env |= {"GIT_OBJECT_DIRECTORY": str(repo.place.common / "objects")}
-        git = _Git(env, repo.root)
+        git = _Git(env | (new.env if new else objects), repo.root)
         head = repo.head()
         if head:  # so that the other side knows what there is here
             git("update-ref", "refs/heads/here", head)
@@ -391,18 +413,25 @@ def _branch(repo: Repo, url: str) -> str:
     return repo.branch() or "HEAD"
 
 
-def take(repo: Repo, other: Repo, commit: str) -> None:
+def take(repo: Repo, other: Repo, commit: str, *, unwanted: Collection[str] = ()) -> None:
     """Take over what ``commit`` of another agent's repository needs and this one lacks.
 
     No git runs in the other one: its objects are read from here, and each is looked over.
+
+    Raises:
+        Unwanted: its history holds one of the commits ``unwanted``; nothing of it stays here.
+        StoreError: it cannot be read as a whole.
     """
     if repo.resolve(commit):
         return
-    objects = str(other.place.common / "objects")
-    quoted = objects.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    there = {**repo._env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"'}
+    objects = other.place.common / "objects"
+    there = {**repo._env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": quoted(objects)}
     wanted = f"{commit}\n" + "".join(f"^{head}\n" for head in [repo.head()] if head)
     try:
+        if unwanted:
+            history = run(["git", *ALWAYS, "rev-list", commit], there, repo.root).decode().split()
+            if not set(unwanted).isdisjoint(history):
+                raise Unwanted(commit)
         piped(
             ["git", *ALWAYS, "pack-objects", "-q", "--revs", "--stdout"],
             ["git", *ALWAYS, *_SURE, "index-pack", "--stdin", "--strict"],
