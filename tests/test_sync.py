@@ -197,6 +197,24 @@ def test_a_secret_of_another_history_hinders_no_sync(machines: Machines) -> None
     assert not any(key in text for agent in (laptop, desktop) for text in said(agent))
 
 
+def test_a_key_in_a_hand_edit_is_named_and_not_kept_in_recall(
+    machines: Machines, tmp_path: Path
+) -> None:
+    laptop, _ = machines()
+    key = "ghp_aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zA1bC2"
+    human = laptop.root / "core/human.md"
+    human.write_text(f"{human.read_text()}{key}\n")
+    told = laptop.sync().told
+    assert any("a GitHub token (ghp_a…), and it is in Git now" in one for one in told)
+    assert not any(key in one for one in (*told, *said(laptop)))
+    alex = laptop.fork(tmp_path / "alex")
+    alex.notes.add("A boat.")
+    human.write_text(f"{human.read_text()}{key[::-1]} is no key, {key[:-1]}8 is.\n")
+    assert any("a GitHub token" in one for one in laptop.merge(alex.root).told)
+    assert not any(key[:-1] in one for one in said(laptop))
+    alex.close()
+
+
 def test_what_was_said_on_two_machines_is_one_conversation_in_the_order_of_time(
     machines: Machines,
 ) -> None:

@@ -40,6 +40,8 @@ from fsagent.store import EditedError, Store
 from fsagent.turn import shortened, told_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fsagent.repo.remote import Remote
 
 _TRIES = 10
@@ -256,9 +258,11 @@ def _take_in(
     """
     for _ in range(_TRIES):
         with store.turn():
+            known = len(store.warnings)
             mended, adopted = store.settle()
             told += mended
-            told += [f"Your edit of {', '.join(a.paths[:5])} was committed." for a in adopted]
+            told += [f"Your edit of {_named(a.paths)} was committed." for a in adopted]
+            told += store.warnings[known:]  # above all of keys and tokens in what was edited
             events = [(told_of(store, one), one.change) for one in adopted]
             head, came = store.repo.head(), None
             here = not head or not theirs or store.repo.descends(theirs, head)
@@ -277,6 +281,11 @@ def _take_in(
             if came or here:
                 return came
     raise StoreError(f"Files of {store.root} are saved all the time: try again later.")
+
+
+def _named(paths: Iterable[str]) -> str:
+    """A few file names as a person is shown them."""
+    return ", ".join(one_line(path, 100) for path in islice(paths, 5))
 
 
 def _join(
