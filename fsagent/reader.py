@@ -103,20 +103,23 @@ class Reader:
         return list(self.paths("recall"))
 
     def records(self, path: str, data: bytes | None = None) -> list[Record]:
-        """The records of one segment, in order. A line that holds none is skipped and named.
+        """The records of one segment, in order. Lines that hold none are skipped and named.
 
         ``data`` is what the segment holds, or held, where that is known.
         """
         found = []
+        first, bad = "", 0
         data = self.read(path) if data is None else data
         for number, line in enumerate(data.split(b"\n"), 1):
             if line.strip():
                 try:
                     found.append(_record(line) if len(line) <= _SHORT else _parsed(line))
-                except UnicodeDecodeError:
-                    self.warn(f"{path}, line {number}: not UTF-8 text; the line is skipped.")
                 except ValueError as error:
-                    self.warn(f"{path}, line {number}: {error}; the line is skipped.")
+                    bad += 1
+                    first = first or f"{path}, line {number}: {why(error)}"
+        if bad:
+            more = f", and {bad - 1:,} more of that file" if bad > 1 else ""
+            self.warn(f"{first}; the line is skipped{more}.")
         return found
 
     def newest(self, thread: str | None = None) -> Iterator[Record]:
@@ -268,6 +271,11 @@ class Reader:
                     f"{path} leads through a symbolic link and is left alone: "
                     "put a real file or folder there."
                 )
+
+
+def why(error: ValueError) -> str:
+    """Why a line holds no record."""
+    return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def is_utf8(path: str) -> bool:

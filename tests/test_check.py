@@ -230,11 +230,28 @@ def test_a_line_that_is_no_record(ada: Agent) -> None:
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([lines[0], b"{torn", b"\xff", *lines[1:]]))
     commit(ada)
-    first, second = found(ada)
     where = path.relative_to(ada.root)
-    assert (first.severity, first.place) == ("problem", f"{where}:2")
-    assert first.text == "not a line of JSON: the line is skipped."
-    assert (second.place, second.text) == (f"{where}:3", "not UTF-8 text: the line is skipped.")
+    assert (one(ada).severity, one(ada).place) == ("problem", f"{where}:2")
+    more = "the line is skipped, and 1 more of that file."
+    assert one(ada).text == f"not a line of JSON: {more}"
+    path.write_bytes(b"\n".join([lines[0], b"\xff", *lines[1:]]))
+    commit(ada)
+    assert (one(ada).place, one(ada).text) == (f"{where}:2", "not UTF-8 text: the line is skipped.")
+
+
+def test_many_lines_that_are_no_records_cost_a_moment_and_a_sentence(ada: Agent) -> None:
+    path = segment(ada)
+    with path.open("ab") as file:
+        file.write(b'{"id":"a"}\n' * 30_000)
+    commit(ada)
+    store = anew(ada).store
+    start = time.process_time()
+    assert len(list(store.newest())) == len(store.records(str(path.relative_to(ada.root))))
+    assert time.process_time() - start < 5  # it was a minute and more
+    (told,) = (text for text in store.warnings if "skipped" in text)
+    assert "and 29,999 more of that file" in told
+    (problem,) = (finding for finding in found(ada) if finding.severity == "problem")
+    assert "and 29,999 more of that file" in problem.text
 
 
 def test_a_torn_last_line_is_mended(ada: Agent) -> None:

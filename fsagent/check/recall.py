@@ -11,6 +11,7 @@ from fsagent.check.merged import without_marks
 from fsagent.errors import FsagentError
 from fsagent.formats import counted, parse_record
 from fsagent.locks import held
+from fsagent.reader import why
 from fsagent.records import Record
 from fsagent.store import SEGMENT_BYTES, Store
 from fsagent.view import code, codes
@@ -85,19 +86,24 @@ class Recall:
                 "The last line has no end: somebody was stopped while writing it.",
                 f"fsagent check {self.store.root} --repair mends it; its bytes are kept.",
             )
+        bad, first = 0, ("", "")
         for number, line in enumerate(lines, 1):
             if line.strip():
-                yield from self._record(path, number, line)
-
-    def _record(self, path: str, number: int, line: bytes) -> Iterator[Finding]:
-        place = f"{path}:{number}"
-        try:
-            record = parse_record(line.decode())
-        except ValueError as error:  # UnicodeDecodeError is one
-            why = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+                try:
+                    record = parse_record(line.decode())
+                except ValueError as error:
+                    bad += 1
+                    first = first if bad > 1 else (f"{path}:{number}", why(error))
+                else:
+                    yield from self._record(path, number, line, record)
+        if bad:
+            more = f", and {bad - 1:,} more of that file" if bad > 1 else ""
             how = f"Mend the line or take it out; how it was: git -C {self.store.root} log -p"
-            yield Finding("problem", place, f"{why}: the line is skipped.", f"{how} -- {path}")
-            return
+            text = f"{first[1]}: the line is skipped{more}."
+            yield Finding("problem", first[0], text, f"{how} -- {path}")
+
+    def _record(self, path: str, number: int, line: bytes, record: Record) -> Iterator[Finding]:
+        place = f"{path}:{number}"
         self.count += 1
         here = _Line(path, number, sha256(line).digest())
         first = self.seen.setdefault(record.id, here)
