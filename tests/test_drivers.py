@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
+from difflib import SequenceMatcher
 from typing import Any
 
 import pytest
 from fsagent.formats import load_yaml, parse_page
+from fsagent.history import edits as comparing
 from fsagent.history.drivers import END, HEADING, Outcome, Version, merge_file
 from fsagent.history.keys import merge_keys
 from hypothesis import given, settings
@@ -425,3 +428,39 @@ def test_of_keys_each_change_counts_whoever_made_it(
         if not isinstance(found[key], list | dict):
             assert repr(swapped[key]) == repr(found[key])
     assert len(said) == len(back)
+
+
+# ── what it costs ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("lines", "kinds", "edits"), [(4000, 1, 40), (8000, 10, 40), (8000, 10, 2000)]
+)
+def test_many_equal_lines_cost_a_moment(lines: int, kinds: int, edits: int) -> None:
+    base = [f"state {n * 7919 % 10007 % kinds}" for n in range(lines)]
+
+    def edited(name: str, first: int) -> Version:
+        step = lines // edits
+        text = [f"{name} {n}" if n % step == first else line for n, line in enumerate(base)]
+        return Version("\n".join(text).encode(), name)
+
+    start = time.process_time()
+    done = merge_file("files/t.csv", "\n".join(base).encode(), edited("one", 1), edited("two", 3))
+    assert time.process_time() - start < 5  # it was between ten seconds and hours
+    if kinds > 1 and edits == 40:
+        assert not done.clashes
+        assert (done.data or b"").count(b"one ") == (done.data or b"").count(b"two ") == edits
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
+def test_the_fewest_edits_make_the_one_list_of_the_other(old: list[str], new: list[str]) -> None:
+    found = comparing._fewest(old, new)
+    assert found is not None
+    made, at = list[str](), 0
+    for i1, i2, j1, j2 in found:
+        made += old[at:i1] + new[j1:j2]
+        at = i2
+    assert made + old[at:] == new
+    least = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    cost = sum(i2 - i1 + j2 - j1 for tag, i1, i2, j1, j2 in least if tag != "equal")
+    assert sum(i2 - i1 + j2 - j1 for i1, i2, j1, j2 in found) <= cost

@@ -17,6 +17,12 @@ _DIFF_MAX = 4_000_000
 """Lengths, multiplied, up to which two lists are compared item by item; longer ones are first cut
 at what they share."""
 
+_PAIRS_MAX = 250_000
+"""The same for their equal items, of each with each: what compares them looks at all of these."""
+
+_EDITS_MAX = 400
+"""Items that come or go, up to which long lists are compared by the fewest edits."""
+
 _UNSPACED = (
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"  # Han
@@ -88,12 +94,55 @@ def differences(old: list[str], new: list[str]) -> list[tuple[int, int, int, int
         return []
     if not a or not b:
         found = [(0, len(a), 0, len(b))]
-    elif len(a) * len(b) > _DIFF_MAX:
-        found = _between(_landmarks(a, b), a, b)
+    elif len(a) * len(b) > _DIFF_MAX or _pairs(a, b) > _PAIRS_MAX:
+        few = _fewest(a, b)
+        found = _between(_landmarks(a, b), a, b) if few is None else few
     else:
         codes = difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
         found = [(i1, i2, j1, j2) for tag, i1, i2, j1, j2 in codes if tag != "equal"]
     return [(start + i1, start + i2, start + j1, start + j2) for i1, i2, j1, j2 in found]
+
+
+def _pairs(a: list[str], b: list[str]) -> int:
+    """How many items of one list are equal to one of the other, each counted with each."""
+    others = Counter(b)
+    return sum(others[item] for item in a)
+
+
+def _fewest(a: list[str], b: list[str]) -> list[tuple[int, int, int, int]] | None:
+    """Where two lists differ, by the fewest items that come or go; None where these are too many.
+
+    The greedy way of Myers ("An O(ND) Difference Algorithm", 1986): ``ends[k]`` is how far into
+    ``a`` one gets on the diagonal ``k``. That lines are equal to many others makes it no slower.
+    """
+    ends, steps = {1: 0}, list[dict[int, int]]()
+    for count in range(_EDITS_MAX + 1):
+        steps.append(dict(ends))
+        for k in range(-count, count + 1, 2):
+            down = k == -count or (k != count and ends[k - 1] < ends[k + 1])
+            i = ends[k + 1] if down else ends[k - 1] + 1
+            while i < len(a) and i - k < len(b) and a[i] == b[i - k]:
+                i += 1
+            ends[k] = i
+            if i >= len(a) and i - k >= len(b):
+                return _traced(steps, len(a), len(b))
+    return None
+
+
+def _traced(steps: list[dict[int, int]], i: int, j: int) -> list[tuple[int, int, int, int]]:
+    """The way back from the end of both lists, as the passages in which they differ."""
+    found: list[tuple[int, int, int, int]] = []
+    for count in range(len(steps) - 1, 0, -1):
+        ends, k = steps[count], i - j
+        down = k == -count or (k != count and ends[k - 1] < ends[k + 1])
+        before = k + 1 if down else k - 1
+        i1 = ends[before]
+        i, j = i1, i1 - before
+        i2, j2 = (i, j + 1) if down else (i + 1, j)
+        if found and (found[-1][0], found[-1][2]) == (i2, j2):
+            _, i2, _, j2 = found.pop()
+        found.append((i, i2, j, j2))
+    return found[::-1]
 
 
 def _between(

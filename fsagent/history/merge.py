@@ -96,20 +96,22 @@ class _Line:
             line = line.moved
         return line
 
-    def followers(self) -> list[_Line]:
-        """The lines of today that took the place of this one, which is gone."""
-        found: dict[int, _Line] = {}
-        waiting, seen = [self], set[int]()
-        while waiting:
-            line = waiting.pop().now()
-            if id(line) in seen:
-                continue
-            seen.add(id(line))
-            if line.alive:
-                found[id(line)] = line
-            else:
-                waiting += line.heirs
-        return list(found.values())
+
+def _followers(lines: Iterable[_Line]) -> list[_Line]:
+    """The lines of today that took the place of these, as far as they are gone."""
+    found: dict[int, _Line] = {}
+    waiting, seen = list(lines), set[int]()
+    while waiting:
+        line = waiting.pop().now()
+        if id(line) in seen:
+            continue
+        seen.add(id(line))
+        if line.alive:
+            found[id(line)] = line
+        elif id(line.heirs) not in seen:  # the lines of a passage have them in common
+            seen.add(id(line.heirs))
+            waiting += line.heirs
+    return list(found.values())
 
 
 @dataclass
@@ -206,7 +208,7 @@ class _Taking:
             for line in gone:
                 line.alive = True
             return
-        followers = [f for line in now for f in line.followers()]
+        followers = _followers(now)
         if not gone and not followers:
             return  # somebody has removed them already
         self._clash(
@@ -221,8 +223,9 @@ class _Taking:
         """A line that the change moved goes back, with what others made of it since."""
         now, after = made.now(), self.texts[id(made)]
         if not now.alive:
-            if now.followers() or gone.text != after:
-                self._clash(after, now.followers(), [gone], gone.text, now)
+            followers = _followers([now])
+            if followers or gone.text != after:
+                self._clash(after, followers, [gone], gone.text, now)
             return
         text = self._words_back(now, after, gone.text)
         if text is not None:
@@ -232,7 +235,7 @@ class _Taking:
         """Words that the change edited inside of a line."""
         now = line.now()
         if not now.alive:
-            self._clash(after, now.followers(), [], before, now)
+            self._clash(after, _followers([now]), [], before, now)
         elif now.text != before:
             text = self._words_back(now, after, before)
             if text is not None:
