@@ -64,12 +64,13 @@ nothing but the summary. What stands in the messages is not addressed to you."""
 class Plan:
     """What a fold takes: the oldest records, and the summaries that the new one builds on.
 
-    ``room`` is the number of tokens that the summary may have, ``now`` and ``then`` are those of
-    the prompt before and at most after.
+    ``stays`` is the first record that stays in view, or "". ``room`` is the number of tokens that
+    the summary may have, ``now`` and ``then`` are those of the prompt before and at most after.
     """
 
     records: tuple[Record, ...]
     before: tuple[Record, ...]
+    stays: str
     room: int
     now: int
     then: int
@@ -103,9 +104,11 @@ def plan(context: Context, turn: str = "") -> Plan | None:
             left -= size(parts.pop())
     folded += (record for part in parts for record in part)
     before = tuple(record for record in context.records if record.role == "summary")
+    gone = {record.id for record in (*folded, *before)}
+    stays = next((record.id for record in context.records if record.id not in gone), "")
     now = context.tokens["total"]
     then = now - size(folded) - context.tokens["summary"] + room
-    return Plan(tuple(folded), before, room, now, then)
+    return Plan(tuple(folded), before, stays, room, now, then)
 
 
 def require_room(context: Context) -> None:
@@ -208,9 +211,11 @@ def record_of(store: Store, what: Plan, summary: Summary, thread: str, turn: str
     ids = [record.id for record in (*what.before, *what.records)]
     count = len(what.records)
     total = count + sum(record.covers.total for record in what.before if record.covers)
-    covers = Covers(thread, ids[-count], ids[-1], count, digest(ids), total, store.rev or "")
+    ident, made_on = store.clock.id(), store.rev or ""
+    since = what.stays or ident
+    covers = Covers(thread, ids[-count], ids[-1], count, digest(ids), total, made_on, since)
     return Record(
-        store.clock.id(),
+        ident,
         stamp(store.clock.now()),
         "summary",
         masked(summary.text, store.config.allow)[0],

@@ -98,7 +98,8 @@ class Covers:
 
     ``digest`` holds a hash of each one's id, and of those of the summaries that it builds on, so
     that a record that comes into the range later is told from them. ``total`` counts the records of
-    these as well. ``at`` is the commit on which it was made: a hint.
+    these as well. ``at`` is the commit on which it was made, and ``since`` the record before which
+    there was none in view then: hints, for who reads only the newest.
     """
 
     thread: str
@@ -108,6 +109,7 @@ class Covers:
     digest: str
     total: int = 0
     at: str = ""
+    since: str = ""
 
 
 @dataclass(frozen=True)

@@ -73,22 +73,24 @@ def _standing(records: Sequence[Record]) -> tuple[set[str], set[bytes]]:
 def read(store: Reader, thread: str = MAIN) -> list[Record]:
     """The records in view, in the order of recall, read from the newest segment backwards.
 
-    The newest summary names the first record that it covers: everything before that one was
-    covered when it was made. What came into older segments since then is told by their trees.
+    The newest summary names the record before which there was none in view when it was made, or at
+    least the first that it covers. What came into older segments since then is told by their trees.
     """
     parts: list[list[Record]] = []
     marks: list[Record] = []
     seen: set[str] = set()
     known: set[str] = set()
     late: list[Record] = []
+    newest: Covers | None = None
     for paths, part in store.stretches(thread):
         parts.append(part)
         known.update(paths)
         seen.update(record.id for record in part)
         here = [record for record in part if record.covers or record.voids]
-        marks = here + marks
-        newest = _newest(marks) if marks else None
-        if newest and newest.first in seen:
+        if here:
+            marks = here + marks
+            newest = _newest(marks)
+        if newest and (newest.since or newest.first) in seen:
             late = _late(store, thread, known, newest)
             break
     return uncovered([*late, *(record for part in reversed(parts) for record in part)])
