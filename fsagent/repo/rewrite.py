@@ -126,7 +126,7 @@ class Rewrite:
 
     def _is_left_over(self) -> None:
         """Make sure that a commit of which a part is missing is one that nothing names: a prune
-        that was killed leaves such, and the next one deletes them. There is no need to look into it.
+        that was killed leaves such, and the next one deletes them. What is in it does not count.
 
         Raises:
             _Missing: something that is named is not whole.
