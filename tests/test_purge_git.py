@@ -184,3 +184,31 @@ def test_an_object_that_is_missing_and_named_stops_it(sarah: Agent) -> None:
         sarah.purge(CODE)
     git(sarah, "update-ref", "-d", "refs/heads/side")
     assert sarah.purge(CODE).left == []
+
+
+# ── index and links ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["split-index", "untracked-cache"])
+def test_an_index_with_more_than_its_entries(sarah: Agent, kind: str) -> None:
+    commit(sarah, f"files/{CODE}.txt", "a\n")
+    (sarah.root / f"mine-{CODE}.txt").write_text("nothing")
+    git(sarah, "update-index", f"--{kind}", check=False)
+    status = git(sarah, "status", "--short").replace(CODE, "purged")
+    assert sarah.purge(CODE).left == []
+    assert places(CODE, sarah.root) == []
+    assert git(sarah, "status", "--short") == status
+    assert not list((sarah.root / ".git").glob("sharedindex.*"))
+    sound(sarah)
+
+
+def test_what_a_link_points_to_goes(sarah: Agent) -> None:
+    link = sarah.root / "files/link"
+    link.parent.mkdir()
+    link.symlink_to(f"/tmp/{CODE}")
+    git(sarah, "add", "files/link")
+    git(sarah, "commit", "-qm", "a link")
+    assert sarah.purge(CODE).left == []
+    assert str(link.readlink()) == f"/tmp/{MARK}"
+    assert git(sarah, "status", "--short") == ""
+    sound(sarah)

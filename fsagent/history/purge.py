@@ -53,6 +53,8 @@ _GITS_NAMES = re.compile(
 )
 """Names in .git that are the same everywhere, and nobody's words."""
 
+_GITS_FILES = re.compile(r"\.lock$|^sharedindex\.")
+
 _GITS_FOLDERS = ("objects", "refs", "logs", "modules", "worktrees")
 
 
@@ -92,6 +94,7 @@ def survey(agent: Agent, target: Target) -> Survey:
     gap = Gap(target, targets.versions(store, target.paths))
     found = [path for path, data in _files(store, Purged()) if gap.content(data, path=path) != data]
     found += [path for path in _names(store.root) if _renamed(gap, path) != path]
+    found += [path for path, data in _links(store.root) if gap.holds(data)]
     found += [str(p.relative_to(store.root)) for p in _held_settings(store.repo, gap)]
     versions = messages = 0
     for oid, kind, data in objects(store.repo):
@@ -355,6 +358,13 @@ def _files(store: Store, done: Purged) -> Iterator[tuple[str, bytes]]:
                 done.left.append(f"{path} (it cannot be read: {error.strerror})")
 
 
+def _links(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Every symbolic link outside of .git, with what it points to."""
+    for path in _names(root):
+        if not path.startswith(".git/") and (root / path).is_symlink():
+            yield path, os.fsencode(os.readlink(root / path))  # noqa: PTH115 - as it is spelled
+
+
 def _names(root: Path) -> list[str]:
     """The paths of all files and folders, the deepest first; of .git what holds anybody's words."""
     found = []
@@ -367,7 +377,7 @@ def _names(root: Path) -> list[str]:
             continue  # a repository of its own
         if inside == ".git":
             folders[:] = [name for name in folders if name not in _GITS_FOLDERS]
-            names = [name for name in names if name not in _GITS and not name.endswith(".lock")]
+            names = [name for name in names if name not in _GITS and not _GITS_FILES.search(name)]
         elif inside == ".git/fsagent":
             folders[:] = [name for name in folders if name not in ("purge", "tmp")]
             names = [name for name in names if name != "journal" and not name.endswith(".lock")]
@@ -404,6 +414,11 @@ def _rewrite_files(store: Store, gap: Gap, place: Path, done: Purged) -> None:
         new = reword.reworded(store.repo, settings, gap.words, place)
         if switch.replace(settings, new, place):
             done.files.append(str(settings.relative_to(root)))
+    for path, data in _links(root):
+        new = gap.content(data)
+        if new != data:
+            switch.relink(root / path, new)
+            done.files.append(path)
     for path in _names(root):
         new_path = _renamed(gap, path)
         if new_path != path and not os.path.lexists(root / new_path):
@@ -462,6 +477,8 @@ def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
             done.left.append(path)
         elif words and not path.startswith(".git/") and other.holds(data):
             done.elsewhere.append(path)
+    done.left += [path for path, data in _links(store.root) if gap.holds(data)]
+    done.left += [".git/index"] * switch.in_index(store.repo, gap.words)
     for settings, keys in _held_settings(store.repo, gap).items():
         done.left += [
             f"{settings.relative_to(store.root)} ({key}, which Git finds things by: "

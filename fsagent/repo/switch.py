@@ -226,13 +226,33 @@ def move_index(repo: Repo, now: Now, name: Words, private: Path) -> None:
     copy = private / "index"
     shutil.copyfile(place, copy)
     more = {"GIT_INDEX_FILE": str(copy)}
+    # A shared part of it, and what was seen of files that are not in it, hold names as well.
+    repo._git("update-index", "--no-split-index", "--no-untracked-cache", more=more)
     if entries:
         repo._git("update-index", "-z", "--index-info", stdin=b"".join(entries), more=more)
     with suppress(GitFailed):  # it says so where a file differs from what is staged
         repo._git("update-index", "-q", "--refresh", more=more)
     repo._git("update-index", "--clear-resolve-undo", more=more)
     disk.rename(str(copy), str(place))
+    for shared in place.parent.glob("sharedindex.*"):
+        disk.unlink(str(shared))
     repo._pipeline.index.forget()
+
+
+def in_index(repo: Repo, words: Words) -> bool:
+    """Whether the index, with whatever else Git keeps in it, holds what ``words`` takes out."""
+    place = Path(repo._pipeline.index.path)
+    if not place.exists():
+        return False
+    data, names = place.read_bytes(), repo._git("ls-files", "-z")  # version 4 shortens names
+    return words(data) != data or words(names) != names
+
+
+def relink(path: Path, target: bytes) -> None:
+    """Let a symbolic link point elsewhere, in one step."""
+    spare = f"{path}.purge.tmp"
+    os.symlink(os.fsdecode(target), spare)
+    disk.rename(spare, str(path))
 
 
 def begin_journal(repo: Repo) -> None:
