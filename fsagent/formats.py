@@ -55,12 +55,16 @@ def one_line(text: str, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
+SLUG_MAX = 40
+"""Bytes of the longest name that is made of a text."""
+
+
 def slug(text: str, default: str = "note") -> str:
     """The first words of a text, as a file name: letters of any script, digits and hyphens."""
     words = re.findall(r"\w+", unicodedata.normalize("NFC", text[:200]).lower())
     name = ""
     for word in words:
-        if len(f"{name}-{word}".encode()) > 40:
+        if len(f"{name}-{word}".encode()) > SLUG_MAX:
             break
         name = f"{name}-{word}" if name else word
     return name or default

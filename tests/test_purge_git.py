@@ -212,3 +212,74 @@ def test_what_a_link_points_to_goes(sarah: Agent) -> None:
     assert str(link.readlink()) == f"/tmp/{MARK}"
     assert git(sarah, "status", "--short") == ""
     sound(sarah)
+
+
+# ── what was shortened, quoted, or called by it ───────────────────────────────────────────────
+
+LONG = "Alpha-7749-Bravo-5521-Charlie-9921"
+
+
+def beginnings(agent: Agent) -> list[str]:
+    """Where the first 10 characters of LONG stand, however they are spelled."""
+    return [place for text in (LONG[:10], LONG[:10].lower()) for place in places(text, agent.root)]
+
+
+def test_what_was_shortened_goes_with_it(sarah: Agent) -> None:
+    sarah.notes.add(f"The code of garden gate is {LONG}, says Tim.")
+    sarah.notes.add(f"A day of October in which she opened {LONG.lower()} and left")
+    sarah.notes.add("The abc of gardening in the alphabet of Tim")
+    assert "Charlie-99…" in git(sarah, "log", "--format=%s")
+    assert beginnings(sarah)
+    done = sarah.purge(LONG)
+    assert done.left == []
+    assert places(LONG[:10], sarah.root) == []
+    assert f"note: The code of garden gate is {MARK}…" in git(sarah, "log", "--format=%s")
+    assert len(list(sarah.root.glob("archival/*/*/the-abc-of-gardening-in-the-alphabet*"))) == 1
+    assert len(list(sarah.root.glob("archival/*/*/the-code-of-garden-gate-is-purged-*.md"))) == 1
+    sound(sarah)
+
+
+def test_a_phrase_that_a_message_began_with(make: Make) -> None:
+    agent = make("I keep it.")
+    phrase = "zebra apple river candle pilot orbit mango silver tunnel gravity lemon velvet"
+    agent.chat(f"My words: {phrase}")
+    assert "zebra apple river" in git(agent, "log", "-1", "--format=%s")
+    assert agent.purge(phrase).left == []
+    assert places("zebra apple", agent.root) == []
+
+
+def test_only_what_is_cut_off_counts() -> None:
+    gap = Gap(Target(texts=(LONG,)))
+    for kept in ("Alpha-7749", "Alpha-77…", "Alpha-7749-Bravo, …", "alpha-7749-Bravo…"):
+        assert gap.words(kept.encode()) == kept.encode()
+    for cut in (f"{LONG[:12]}…", f"{LONG[:20]} […]", f"{LONG[:-1]}\n[…]", f"{LONG[:-1]} …"):
+        assert gap.words(f"x {cut} y".encode()).startswith(f"x {MARK}".encode())
+        assert gap.holds(f"x {cut}".encode())
+
+
+@pytest.mark.parametrize("text", ["Her safe opens with\nAlpha 7749 Bravo", "one\n\ntwo three"])
+def test_a_text_of_several_lines_in_the_event_of_an_edit(make: Make, text: str) -> None:
+    agent = make("Hm.")
+    human = agent.root / "core/human.md"
+    human.write_text(human.read_text() + text + "\n")
+    (agent.root / "files").mkdir()
+    quoted = "".join(f"> > {line}\n" for line in text.split("\n"))
+    (agent.root / "files/quoted.txt").write_text(quoted)
+    agent.chat("And?")
+    last = "+" + text.split("\n")[-1]
+    assert places(last, agent.root)
+    assert agent.purge(text).left == []
+    assert places(last, agent.root) == []
+    assert (agent.root / "files/quoted.txt").read_text() == f"> > {MARK}\n"
+    sound(agent)
+
+
+def test_the_name_of_a_note_goes_with_its_commit(sarah: Agent) -> None:
+    sarah.notes.add("Zebulon Quagmire owes us money.")
+    oid = git(sarah, "rev-parse", "HEAD").strip()
+    assert sarah.purge(oid).left == []
+    assert places("zebulon-quagmire", sarah.root) == []
+    (note,) = sarah.root.glob("archival/*/*/*.md")
+    assert note.name.startswith("purged-")
+    assert git(sarah, "status", "--short") == ""
+    sound(sarah)

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from fsagent.errors import StoreError
-from fsagent.formats import parse_trailers
+from fsagent.formats import SLUG_MAX, parse_trailers, slug
 from fsagent.layout import OURS
 from fsagent.records import Block, Covers, Note, Record, Sent, ToolCall, Usage
 from fsagent.repo.rewrite import headers
@@ -249,6 +249,23 @@ class Gap:
         if self._may_hold(data):
             for pattern in self._patterns:
                 data = pattern.sub(MARK.encode(), data)
+        return self._uncut(data) if _CUT in data else data
+
+    def _uncut(self, data: bytes) -> bytes:
+        """The same for a text of which only the beginning is there, before an ellipsis: subjects
+        are shortened, and long results."""
+        for head, rest in self._heads:
+            at = 0
+            while found := head.search(data, at):
+                at = end = found.end()
+                for part in rest:
+                    more = part.match(data, end)
+                    if not more:
+                        break
+                    end = more.end()
+                if _CUT_HERE.match(data, end):
+                    data = data[: found.start()] + MARK.encode() + data[end:]
+                    at = found.start() + len(MARK)
         return data
 
     def head(self, data: bytes) -> bytes:
@@ -301,8 +318,31 @@ class Gap:
             new = name
             for pattern in (*self._patterns, *self._slugs):
                 new = pattern.sub(MARK.strip("()").encode(), new)
+            new = self._of_note(new)
             self._named[name] = new
         return new
+
+    def _of_note(self, name: bytes) -> bytes:
+        """The name of a note without the beginning of a text that was too long for it, and without
+        the words of a line that goes."""
+        found = _NOTE.fullmatch(name.decode(errors="surrogateescape"))
+        if not found:
+            return name
+        called = found[1]
+        if any(slug(one, "") == called for one in self._titles):
+            called = MARK.strip("()")
+        for words in self._slugged:
+            for count in range(len(words) - 1, 0, -1):
+                begin = "-".join(words[:count])
+                longer = f"{called}-{words[count]}"
+                if (
+                    len(begin) >= SHORTEST
+                    and (called == begin or called.endswith(f"-{begin}"))
+                    and len(longer.encode()) > SLUG_MAX
+                ):
+                    called = called.removesuffix(begin) + MARK.strip("()")
+                    break
+        return (called + found[2]).encode(errors="surrogateescape") if called != found[1] else name
 
     def holds(self, data: bytes, oid: str = "") -> bool:
         """Whether anything of the target is in a file."""
@@ -310,7 +350,7 @@ class Gap:
 
     def _may_hold(self, data: bytes) -> bool:
         return any(one in data for one in self._anchors) or (
-            bool(self._anchors) and _ESCAPE.search(data) is not None
+            bool(self._anchors) and (_ESCAPE.search(data) is not None or _CUT in data)
         )
 
     @cached_property
@@ -347,6 +387,30 @@ class Gap:
         return found
 
     @cached_property
+    def _heads(self) -> list[tuple[re.Pattern[bytes], list[re.Pattern[bytes]]]]:
+        """How much of a text has to be there that it counts, and then what may follow."""
+        found = []
+        for form in self._forms:
+            parts = [
+                rb"\s+" if part.isspace() else re.escape(part.encode("utf-8", "surrogatepass"))
+                for part in re.findall(r"\s+|\S", form)
+            ]
+            least = min(12, max(4, -(-2 * len(parts) // 3)))
+            head = re.compile(b"".join(parts[:least]))
+            found.append((head, [re.compile(part) for part in parts[least:]]))
+        return found
+
+    @cached_property
+    def _slugged(self) -> list[list[str]]:
+        return [re.findall(r"\w+", form.lower()) for form in self._forms]
+
+    @cached_property
+    def _titles(self) -> list[str]:
+        """The lines that go and that a note may be called by."""
+        notes = any(path.startswith("archival/") for path in self.target.paths)
+        return [line for line in self.target.lines if notes and slug(line, "")]
+
+    @cached_property
     def _slugs(self) -> list[re.Pattern[bytes]]:
         """The words of a text as ``change`` makes names of them."""
         found = []
@@ -356,6 +420,10 @@ class Gap:
                 found.append(re.compile(re.escape(slug.encode("utf-8", "replace"))))
         return found
 
+
+_CUT = "…".encode()
+_CUT_HERE = re.compile(rb"\s*\[?" + _CUT)
+_NOTE = re.compile(r"(.+)(-[0-9a-z]{6,40}\.md)", re.DOTALL)
 
 _IDENT = re.compile(rb'"id"\s*:\s*"([^"\\]*)"')
 
@@ -371,6 +439,9 @@ _SPACES = (
     rb"(?:\s|\\{1,16}(?:[nrt ]|[uU](?:0000)?00[02][9adAD0]|x[02][9adAD0]|0[14][0-5])"
     rb"|%[02][09ADad]|\xc2\xa0)"
 )
+
+_QUOTED = rb"(?:(?<=\n)|(?<=\\n))"
+"""Where a line begins, also in JSON: there a hand edit is told of with +, and a quotation has >."""
 
 _LETTERS = dict(zip("\a\b\v\f\x1b\x85\xa0\u2028\u2029", "abvfeN_LP", strict=True))
 """How JSON and YAML write some characters, after a backslash."""
@@ -405,7 +476,8 @@ def _spelled(char: str) -> bytes:
 def _spaced(spaces: str) -> bytes:
     """A pattern for white space between words, which a file may break or indent otherwise."""
     odd = [_spelled(char) for char in sorted(set(spaces) - set(" \t\n\r\v\f"))]
-    return b"(?:" + b"|".join([_SPACES, *odd]) + b")+"
+    begin = _QUOTED + rb"[+>-][> ]*" if "\n" in spaces else _QUOTED + rb">[> ]*"
+    return b"(?:" + b"|".join([_SPACES, *odd, begin]) + b")+"
 
 
 def _any_case(digits: str) -> bytes:
