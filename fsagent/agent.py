@@ -142,7 +142,7 @@ class Agent(Searching):
 
         root = Path(directory)
         blocks = {"human": clean(human), "persona": clean(persona)}
-        for text in blocks.values():
+        for text in (name or root.name, *blocks.values()):
             refuse(text.encode())
         starter.create(root, template, clock or Clock(), name=name, model=model, blocks=blocks)
         agent = cls.open(root, client, tools=tools, environment=environment, clock=clock)

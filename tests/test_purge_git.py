@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fsagent import Agent
+from fsagent.environment import Environment
 from fsagent.errors import StoreError
 from fsagent.history.gap import MARK, Gap, Target
 
@@ -283,3 +285,13 @@ def test_the_name_of_a_note_goes_with_its_commit(sarah: Agent) -> None:
     assert note.name.startswith("purged-")
     assert git(sarah, "status", "--short") == ""
     sound(sarah)
+
+
+def test_lines_that_were_typed_before_it_was_moved(sarah: Agent, tmp_path: Path) -> None:
+    with_code(sarah)
+    old = Environment.read().lines_of(tmp_path / "where it was")
+    old.parent.mkdir(exist_ok=True)
+    old.write_text(f"hello\nmy {CODE}\n")
+    done = sarah.purge(CODE)
+    assert str(old) in done.files
+    assert old.read_text() == f"hello\nmy {MARK}\n"

@@ -9,6 +9,7 @@ import random
 import string
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -317,3 +318,23 @@ def test_an_undo_that_would_bring_a_secret_back_is_refused(make: Make) -> None:
     with pytest.raises(SecretRefused):
         agent.undo()
     assert agent.blocks["human"].text == "Name: Tim"
+
+
+def test_a_token_that_is_searched_for_is_not_kept_in_pieces(make: Callable[..., Agent]) -> None:
+    secret = "ghp_" + "Z7HAGccwDgCLPDyDAj2IZtq6IVciGVaiOfyh"
+    agent = make(call("conversation_search", query=f"{secret} zebu"), "Nothing.")
+    agent.chat("Where is it?")
+    recall = "".join((agent.root / path).read_text() for path in agent.store.segments())
+    assert "GitHub token: not kept" in recall
+    assert secret[4:] not in recall
+    assert "zebu" in recall
+
+
+def test_a_name_that_is_a_token_is_refused(tmp_path: Path) -> None:
+    secret = "ghp_" + "Z7HAGccwDgCLPDyDAj2IZtq6IVciGVaiOfyh"
+    with pytest.raises(SecretRefused, match="GitHub token"):
+        Agent.init(tmp_path / "a", name=secret)
+    with pytest.raises(SecretRefused, match="GitHub token"):
+        Agent.init(tmp_path / secret)
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / secret).exists()

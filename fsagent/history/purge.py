@@ -440,15 +440,16 @@ def _forget_caches(agent: Agent, gap: Gap, place: Path, done: Purged) -> None:
     agent.forget_index()
     if forget(agent.environment.cache_dir, agent.root, agent.config.id):
         done.told.append("the search index is built again by the next search")
-    lines = agent.environment.lines_of(agent.root)
-    try:
-        data = read_plain(lines)
-        if switch.replace(lines, gap.words(data), place):
-            done.files.append(str(lines))
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        done.left.append(f"{lines} (it cannot be written: {error.strerror})")
+    # Those of other directories, too: it may be this agent before it was moved.
+    for lines in sorted(agent.environment.lines_of(agent.root).parent.glob("history-*")):
+        try:
+            data = read_plain(lines)
+            if switch.replace(lines, gap.words(data), place):
+                done.files.append(str(lines))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            done.left.append(f"{lines} (it cannot be written: {error.strerror})")
 
 
 # ── after ─────────────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ from fsagent.clock import day, moment
 from fsagent.errors import ToolError
 from fsagent.formats import one_line
 from fsagent.records import MAIN, Answer, Block, Doc, Hit
+from fsagent.secret import masked
 from fsagent.tools import Tool, ToolContext, tool
 
 _LINE_NUMBER = re.compile(r"^[ \t]*\d+→[ \t]*", re.MULTILINE)
@@ -280,17 +281,24 @@ def _day(text: str | None, name: str, zone: ZoneInfo, *, end: bool) -> datetime 
 
 
 def _results(ctx: ToolContext, answer: Answer, query: str, what: str, page: int) -> str:
+    # Taken apart, a token would pass the door of recall in pieces.
+    shown_query, secrets = masked(query, ctx.change.store.config.allow)
+    unknown = [
+        word
+        for word in answer.unknown
+        if not any(word.lower() in one.text.lower() for one in secrets)
+    ][:10]
     if not answer.hits:
         if page > 0:
             return f"No more {what}: page {page} is past the last one."
-        about = f" for {one_line(query, 80)!r}" if query else ""
-        if answer.unknown:
-            words = ", ".join(answer.unknown[:10])
+        about = f" for {one_line(shown_query, 80)!r}" if query else ""
+        if unknown:
+            words = ", ".join(unknown)
             return f"No {what} found{about}: nothing holds the words {words}. Try other words."
         return f"No {what} found{about}. Try other, less common words, or fewer filters."
     shown = [_result(ctx, i, hit, query) for i, hit in enumerate(answer.hits, 1)]
-    if answer.unknown:
-        shown.append(f"(Nothing holds the words: {', '.join(answer.unknown[:10])}.)")
+    if unknown:
+        shown.append(f"(Nothing holds the words: {', '.join(unknown)}.)")
     if answer.more:
         shown.append(f"(There is more: page={max(page, 0) + 1}.)")
     return "\n\n".join(shown)
