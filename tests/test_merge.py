@@ -83,6 +83,17 @@ def test_what_clashes_between_two_minds_is_named_by_their_names(
     alex.close()
 
 
+def test_what_the_other_agent_may_do_is_not_taken_over(minds: tuple[Agent, Agent]) -> None:
+    sarah, alex = minds
+    settings = alex.root / "agent.yaml"
+    settings.write_text(f'{settings.read_text()}allow: ["*"]\nbase_url: https://example.org/v1\n')
+    alex.adopt()
+    before = (sarah.root / "agent.yaml").read_bytes()
+    assert sarah.merge(alex.root).commit
+    assert (sarah.root / "agent.yaml").read_bytes() == before
+    alex.close()
+
+
 def test_both_ways_and_again(minds: tuple[Agent, Agent], tmp_path: Path) -> None:
     """Merged crosswise, the two have parted in two places, and nothing comes back or doubles."""
     sarah, alex = minds

@@ -302,6 +302,17 @@ def test_what_clashes_stays_in_both_versions_and_the_agent_is_told(machines: Mac
     assert "sarah and Tim at origin has 'City: Bern" in text
 
 
+@pytest.mark.parametrize("forward", [True, False])
+def test_settings_that_come_are_named(machines: Machines, forward: bool) -> None:
+    laptop, desktop = machines()
+    settings = laptop.root / "agent.yaml"
+    settings.write_text(f'{settings.read_text()}allow: ["ghp_*"]\n')
+    laptop.sync()
+    if not forward:
+        desktop.notes.add("A boat.")
+    assert "agent.yaml: allow came from origin." in desktop.sync().told
+
+
 def test_a_note_deleted_here_and_edited_there_stays(machines: Machines) -> None:
     laptop, desktop = machines()
     note = laptop.notes.add("The plumber comes on Monday.")
@@ -610,6 +621,22 @@ def test_histories_that_share_nothing_are_told_apart(
         other.sync(str(bare))
     assert other.store.repo.head() == head
     other.close()
+
+
+def test_a_repository_of_something_else_is_no_place(
+    make: Callable[..., Agent], bare: Path, tmp_path: Path
+) -> None:
+    sarah, code = make(), tmp_path / "code"
+    subprocess.run(["git", "init", "-q", "-b", "master", str(code)], check=True)
+    git(code, "commit", "-q", "--allow-empty", "-m", "Code.")
+    git(code, "push", "-q", str(bare), "master")
+    with pytest.raises(StoreError, match="has no branch main, and its master shares no past"):
+        sarah.sync(str(bare))
+    assert git(bare, "for-each-ref", "--format=%(refname)").split() == ["refs/heads/master"]
+    assert not remote.remotes(sarah.store.repo)
+    # But another branch of the same agent is none.
+    git(sarah, "push", "-q", str(bare), "+HEAD:refs/heads/master")
+    assert sarah.sync(str(bare)).commit == sarah.store.repo.head()
 
 
 def test_somebody_who_pushes_in_between_is_merged_too(

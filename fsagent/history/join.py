@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from fsagent.errors import FsagentError, StoreError
+from fsagent.errors import StoreError
 from fsagent.formats import clean, one_line
 from fsagent.history.drivers import Version, is_recall, merge_file
-from fsagent.history.fork import renamed
 from fsagent.history.renames import Paths, followed
 from fsagent.repo import sides
 
@@ -61,10 +60,11 @@ class Side:
     is_place: bool = False
 
 
-def join(repo: Repo, ours: Side, theirs: Side, identity: tuple[str, str] | None = None) -> Joined:
+def join(repo: Repo, ours: Side, theirs: Side, *, another: bool = False) -> Joined:
     """The files of ``ours`` with what ``theirs`` has made of their common past.
 
-    Where the other side is another agent, ``identity`` is the id and the name that stay.
+    Where the other side is ``another`` agent, agent.yaml stays as ours has it: who it is, and also
+    what it may do and whom it asks.
 
     Raises:
         StoreError: they share no past, or differ in what cannot be merged here.
@@ -79,7 +79,7 @@ def join(repo: Repo, ours: Side, theirs: Side, identity: tuple[str, str] | None 
     for other in others:  # histories that were merged crosswise have parted in several places
         before = join(repo, Side(base, "one"), Side(other, "two"))
         known |= {**before.taken, **before.made}
-    return _Joining(repo, ours, theirs, base, known, identity).result
+    return _Joining(repo, ours, theirs, base, known, another=another).result
 
 
 def decided(repo: Repo, merge: Entry, under: tuple[str, ...]) -> list[str]:
@@ -129,10 +129,11 @@ class _Joining:
         theirs: Side,
         base: str,
         known: Mapping[str, Content],
-        identity: tuple[str, str] | None,
+        *,
+        another: bool,
     ) -> None:
         self.repo, self.ours, self.theirs = repo, ours, theirs
-        self.base, self.known, self.identity = base, known, identity
+        self.base, self.known = base, known
         self.result = Joined()
         mine = sides.entries(repo, base, ours.commit)
         other = sides.entries(repo, base, theirs.commit)
@@ -143,6 +144,7 @@ class _Joining:
         ]
         seen = {path for paths in moved for path in (paths.base, paths.ours, paths.theirs)}
         same = [Paths(path, path, path) for path in mine.keys() | other.keys() if path not in seen]
+        same = [one for one in same if not (another and one.merged == "agent.yaml")]
         for paths in sorted((*same, *moved), key=lambda one: one.merged):
             old = (mine.get(paths.base) or other[paths.base])[0]
             one, two = mine.get(paths.ours, (old, old))[1], other.get(paths.theirs, (old, old))[1]
@@ -154,7 +156,6 @@ class _Joining:
         """What becomes of one file that the two sides have otherwise."""
         path, before = paths.merged, self.known.get(paths.base, old)
         held = one if path == paths.ours else None
-        own = self.identity is not None and path == "agent.yaml"
         if two == before and paths.ours == paths.theirs:
             return
         self._refuse_links(path, old, one, two)
@@ -162,7 +163,7 @@ class _Joining:
             self._put(paths.ours, one, None)
         if paths.ours != paths.theirs and not is_recall(path) and not (one and two):
             self._put(path, held, one or two)
-        elif one == before and not own:
+        elif one == before:
             self._put(path, held, two)
         elif two == before or one == two:
             self._put(path, held, one)
@@ -184,11 +185,6 @@ class _Joining:
         contents = self.known.get(paths.base, old), one, two
         base, first, second = (_read(self.repo, content) for content in contents)
         blobs = {first: one, second: two}
-        if self.identity and path == "agent.yaml":
-            try:
-                base, second = (d and renamed(d, *self.identity) for d in (base, second))
-            except FsagentError:
-                second = base = None  # nothing can be taken from it
         versions = (first, self.ours, paths.ours), (second, self.theirs, paths.theirs)
         outcome = merge_file(path, base, *(Version(data, side.name) for data, side, _ in versions))
         if outcome.clashes:  # only then it matters who did it

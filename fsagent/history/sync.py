@@ -25,7 +25,7 @@ from fsagent.change import Change, Joining
 from fsagent.clock import stamp
 from fsagent.config import parse_config
 from fsagent.errors import AgentError, ConfigError, StoreError
-from fsagent.formats import clean, one_line
+from fsagent.formats import clean, load_yaml, one_line
 from fsagent.history.edits import changed_lines
 from fsagent.history.fork import settle_home
 from fsagent.history.join import Joined, Side, join
@@ -119,6 +119,14 @@ def sync(
             theirs = remote.fetch(repo, there, unwanted=old_ids(repo), ask=ask)
         except remote.Unwanted as error:
             raise _from_before(store, there, error.commit) from None
+        if theirs is None and (strange := remote.stranger(repo, there, ask=ask)):
+            raise StoreError(
+                f"{there.called} has no branch {there.branch}, and its {strange} shares no past "
+                f"with {store.config.name}: it is somebody else's. Name another place; or if the "
+                "memory is to go there all the same: "
+                f"git -C {shlex.quote(str(store.root))} push {shlex.quote(there.url)} "
+                f"HEAD:refs/heads/{shlex.quote(there.branch)}"
+            )
         if not there.name and not remote.remotes(repo):
             there = remote.remember(repo, there)
             if there.name:
@@ -129,6 +137,7 @@ def sync(
         if came and theirs:
             taken += sides.count(repo, came.before, theirs)
             clashes += came.joined.clashes
+            told += _settings(store, came, there.called)
             merged = came.commit if came.commit != theirs else merged
         head = repo.head()
         if head is None:
@@ -218,10 +227,10 @@ def merge(store: Store, place: Path, *, allowed: bool = False) -> Merged:
     names = [one_line(clean(one.name), 60) for one in (own, config)]
     if names[0] == names[1]:
         names = [store.root.name, place.resolve().name]
-    identity = (own.id, own.name) if own.id != config.id else None
+    another = own.id != config.id
     subject, told = f"merge: the memory of {names[1]}", list[str]()
     both = names[0], names[1]
-    came = _take_in(store, theirs, both, subject, told, identity, source=place, tell=True)
+    came = _take_in(store, theirs, both, subject, told, source=place, another=another, tell=True)
     if came is None:
         return Merged(names[1], 0, None, told=tuple(told))
     taken = sides.count(store.repo, came.before, theirs)
@@ -247,9 +256,9 @@ def _take_in(
     names: tuple[str, str],
     subject: str,
     told: list[str],
-    identity: tuple[str, str] | None = None,
     *,
     source: Remote | Path,
+    another: bool = False,
     tell: bool = False,
 ) -> _Came | None:
     """Adopt hand edits, and join what is not here yet; None where there is nothing.
@@ -270,10 +279,10 @@ def _take_in(
                 if head and theirs and not here:
                     if brings_back(store.repo, theirs):  # purged in this moment
                         raise _from_before(store, source, theirs)
-                    place = identity is None
+                    place = not another
                     both = Side(head, names[0], place), Side(theirs, names[1], place)
                     with suppress(EditedError):
-                        came = _join(store, subject, both, events, identity, tell=tell)
+                        came = _join(store, subject, both, events, another=another, tell=tell)
             finally:
                 if events and not came:  # there is no merge to tell them with
                     with store.change("recall: what was edited by hand") as change:
@@ -288,13 +297,31 @@ def _named(paths: Iterable[str]) -> str:
     return ", ".join(one_line(path, 100) for path in islice(paths, 5))
 
 
+def _settings(store: Store, came: _Came, name: str) -> list[str]:
+    """What came with agent.yaml, which says what the agent may do, and whom it asks."""
+    if "agent.yaml" not in came.joined.heads:
+        return []
+    before, after = (_values(store, rev) for rev in (came.before, came.commit))
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return [f"agent.yaml: {one_line(', '.join(map(str, keys)), 200)} came from {name}."]
+
+
+def _values(store: Store, rev: str) -> dict[object, object]:
+    """What agent.yaml says in a commit; nothing where it cannot be read, which others say."""
+    with suppress(KeyError, ValueError):
+        blob = store.repo.files(rev, ["agent.yaml"])["agent.yaml"]
+        found = load_yaml(store.repo.read(blob.oid).decode())
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
 def _join(
     store: Store,
     subject: str,
     both: tuple[Side, Side],
     events: list[tuple[str, str]],
-    identity: tuple[str, str] | None,
     *,
+    another: bool,
     tell: bool,
 ) -> _Came:
     """Join two histories in one commit by the person; needs the turn.
@@ -305,7 +332,7 @@ def _join(
     ours, theirs = both
     with store.change(subject, author=person) as change:
         change.begin()
-        joined = join(repo, ours, theirs, identity)
+        joined = join(repo, ours, theirs, another=another)
         _refuse_edits(store, joined, theirs.name)
         change.modes = joined.modes
         change.refuses_secrets = False  # it is in that history: here it only comes along
@@ -332,7 +359,7 @@ def _join(
         taken = dict(joined.taken)
         if events:
             taken.pop(add_events(change, events, joined), None)
-        ahead = not events and not identity and repo.descends(ours.commit, theirs.commit)
+        ahead = not events and not another and repo.descends(ours.commit, theirs.commit)
         over = ours.commit if ahead else None
         change.joining = Joining(Join(theirs.commit, over), joined.heads, taken)
     assert change.commit is not None  # noqa: S101 - joining always makes or finds one

@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 _SURE = ("-c", "core.fsync=committed", "-c", "transfer.fsckObjects=true")
 """What came is on the disk before it is named, and is what it says."""
 
+_FETCH = (
+    *(*_SURE, "-c", "core.alternateRefsCommand=true"),  # no git runs in the agent's repository
+    *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
+    *("--no-auto-maintenance", "--refmap=", "--end-of-options"),
+)
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _BRANCH = re.compile(
     r"(?!.*(?:\.\.|@\{|//|/\.|\.lock(?:/|$)))[^-./\s\x00-\x1f~^:?*\[\\][^\s\x00-\x1f~^:?*\[\\]*"
@@ -200,13 +206,7 @@ def fetch(
     come = "refs/worktree/came"  # of the folder in which git works, and in nobody's repository
     with apart(repo.place.common / "objects") as new, _at_work(repo, new, ask=ask) as (git, own):
         try:
-            git(
-                *(*_SURE, "-c", "core.alternateRefsCommand=true"),
-                *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
-                *("--no-recurse-submodules", "--no-auto-maintenance", "--refmap="),
-                *("--end-of-options", remote.name if own and remote.name else remote.url),
-                f"+refs/heads/{remote.branch}:{come}",
-            )
+            git(*_FETCH, _place(remote, own=own), f"+refs/heads/{remote.branch}:{come}")
             found = git("rev-parse", "--verify", f"{come}^{{commit}}").decode().strip()
         except GitFailed as error:
             if "couldn't find remote ref" in error.text:
@@ -217,6 +217,31 @@ def fetch(
         new.keep()
     note(repo, remote, found)
     return found
+
+
+def _place(remote: Remote, *, own: bool) -> str:
+    return remote.name if own and remote.name else remote.url
+
+
+def stranger(repo: Repo, remote: Remote, *, ask: bool = False) -> str:
+    """A branch of the remote, where it has some and none of them shares a past with this one; ""
+    for one that is empty, or holds other branches of the agent.
+
+    Raises:
+        StoreError: the remote cannot be reached.
+    """
+    head = repo.head()
+    with apart(repo.place.common / "objects") as new, _at_work(repo, new, ask=ask) as (git, own):
+        try:
+            git(*_FETCH, _place(remote, own=own), "+refs/heads/*:refs/worktree/came/*")
+            names = git("for-each-ref", "--format=%(refname)", "refs/worktree/came/").decode()
+        except GitFailed as error:
+            raise _unreachable(remote, error) from None
+        for name in names.split() if head else ():
+            with suppress(GitFailed):
+                git("merge-base", head or "", name)
+                return ""
+    return names.split()[0].removeprefix("refs/worktree/came/") if names and head else ""
 
 
 def push(repo: Repo, remote: Remote, commit: str, *, ask: bool = False) -> str:
