@@ -165,6 +165,24 @@ def test_what_was_purged_does_not_come_back(machines: Machines, allowed: bool) -
     assert "Quagga" not in git(laptop, "log", "-p", "--all")
 
 
+def test_an_old_clone_does_not_bring_back_what_was_purged_elsewhere(machines: Machines) -> None:
+    laptop, desktop = machines()
+    laptop.notes.add("The gate code is Quagga-7731.")
+    laptop.sync()
+    desktop.sync()
+    laptop.purge("Quagga-7731")
+    git(laptop, "push", "-q", "--force", "origin", "HEAD")
+    desktop.notes.add("The boat lies in Ghent.")
+    before = old_head(desktop), git(desktop, "rev-parse", "origin/main")
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"has replaced the history at origin.*fsagent purge"):
+            desktop.sync()
+    assert before == (old_head(desktop), git(desktop, "rev-parse", "origin/main"))
+    desktop.purge("Quagga-7731")
+    assert (desktop.sync().taken, laptop.sync().taken) == (0, 1)
+    assert all("Quagga" not in git(one, "log", "-p", "--all") for one in (laptop, desktop))
+
+
 def old_head(agent: Agent) -> str:
     return git(agent, "rev-parse", "HEAD").strip()
 
@@ -675,8 +693,8 @@ def test_a_person_who_works_in_the_moment_of_the_merge(
         laptop.notes.add("From here.")
     real, rounds = sync.join, iter([1])
 
-    def meanwhile(*args: object) -> object:
-        found = real(*args)  # type: ignore[arg-type]
+    def meanwhile(*args: object, **more: object) -> object:
+        found = real(*args, **more)  # type: ignore[arg-type]
         for _ in rounds:
             if what in ("edits", "commits"):
                 file = laptop.root / "core/human.md"

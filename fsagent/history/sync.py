@@ -119,6 +119,14 @@ def sync(
             theirs = remote.fetch(repo, there, unwanted=old_ids(repo), ask=ask)
         except remote.Unwanted as error:
             raise _from_before(store, there, error.commit) from None
+        except remote.Replaced as error:
+            root = shlex.quote(str(store.root))
+            raise StoreError(
+                f"Somebody has replaced the history at {there.called}, as after a purge: what is "
+                "gone there would come back from here, so nothing was taken or given. Purge the "
+                f"same here (fsagent purge {root}), and sync again; or if it is to come back: "
+                f"git -C {root} update-ref -d {shlex.quote(error.ref)}"
+            ) from None
         if theirs is None and (strange := remote.stranger(repo, there, ask=ask)):
             raise StoreError(
                 f"{there.called} has no branch {there.branch}, and its {strange} shares no past "

@@ -78,6 +78,14 @@ class Unwanted(StoreError):
         self.commit = commit
 
 
+class Replaced(StoreError):
+    """The remote's branch has another history than when ``ref`` was written down."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"{ref} was replaced.")
+        self.ref = ref
+
+
 @dataclass(frozen=True)
 class Remote:
     """Another repository: its address, that for pushing, and the branch there.
@@ -196,6 +204,7 @@ def fetch(
 
     Raises:
         Unwanted: the history holds one of the commits ``unwanted``; nothing of it stays here.
+        Replaced: the branch had another history when it was last seen; nothing of it stays here.
         StoreError: the remote cannot be reached, or holds what is no sound history.
     """
     if (repo.place.common / "shallow").exists():
@@ -214,9 +223,20 @@ def fetch(
             raise _unreachable(remote, error) from None
         if unwanted and not set(unwanted).isdisjoint(git("rev-list", found).decode().split()):
             raise Unwanted(found)
+        ref = f"refs/remotes/{remote.name}/{remote.branch}"
+        known = repo.resolve(ref) if remote.name else None
+        if known and not (_follows(git, known, found) or _follows(git, found, known)):
+            raise Replaced(ref)
         new.keep()
     note(repo, remote, found)
     return found
+
+
+def _follows(git: _Git, old: str, new: str) -> bool:
+    with suppress(GitFailed):
+        git("merge-base", "--is-ancestor", old, new)
+        return True
+    return False
 
 
 def _place(remote: Remote, *, own: bool) -> str:
