@@ -185,13 +185,15 @@ _VALUE = r"[A-Za-z0-9_+/~-][A-Za-z0-9_+/=.~-]{15,250}(?![A-Za-z0-9_+/=~-])"
 def _named() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     begin = rf"(?:(?<![a-z])|{_AFTER_ESCAPE})"
     close = r"[\"'`*\]\\]{0,4}"
-    then = rf"{close}\s{{0,4}}(?::=|=>|=|:)\s{{0,4}}{close}(?:Bearer |Basic )?{close}"
+    then = rf"{close}\s{{0,4}}(?::=|=>|=|:|：|＝)\s{{0,4}}{close}(?:Bearer |Basic )?{close}"
     key = re.compile(rf"{begin}(?:{_KEYS})(?![a-z0-9_-])", re.IGNORECASE)
     assigned = re.compile(
         rf"{begin}(?:[a-z0-9]{{1,30}}[_-]){{0,4}}(?:{_KEYS})(?![a-z]){then}({_VALUE})",
         re.IGNORECASE,
     )
-    or_is = rf"(?:{then}|{close} (?:is|ist|es|est|é) {close})"
+    verb = r" (?:(?:is|was)(?: now)?|now is|ist|lautet|es|est|é) "
+    verb_of_east_asia = r"\s?(?:是|为|為|は|が|은|는)\s?[:：]?\s?"
+    or_is = rf"(?:{then}|{close}(?:{verb}|{verb_of_east_asia}){close})"
     password = re.compile(
         rf"{begin}(?:[a-z0-9]{{1,30}}[_-]){{0,4}}(?:{_PASSWORDS}){or_is}([^\s\"'`]{{8,80}})",
         re.IGNORECASE,

@@ -88,6 +88,11 @@ def test_a_form_that_an_issuer_documents_is_found_wherever_it_stands(kind: str) 
         ("curl https://api.acme.org/v1?token={}", drawn(24)),
         ("wifi password: {}", "Tr0ub4dor&3"),
         ("Das Passwort ist {}", "Blau!Katze7"),
+        ("Das Passwort lautet {}", "Blau!Katze7"),
+        ("My password is now {}", "Blue!Cat77"),
+        ("密码：{}", "Xk9mP2vL77"),
+        ("我的密码是 {}", "Xk9mP2vL77"),
+        ("パスワードは{}", "Xk9mP2vL77"),
     ],
 )
 def test_a_value_with_a_telling_name_is_found(text: str, value: str) -> None:

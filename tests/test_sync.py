@@ -801,6 +801,16 @@ def test_a_password_comes_from_the_persons_own_helper(
 # ── clone ─────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_clone_keeps_no_password(machines: Machines, bare: Path, tmp_path: Path) -> None:
+    machines()
+    with smart_http(bare.parent, "tim:hunter2") as address:
+        url = f"{address}/place.git".replace("://", "://tim:hunter2@")
+        Agent.clone(url, tmp_path / "third", ScriptedClient([])).close()
+    assert "tim@127.0.0.1" in git(tmp_path / "third", "config", "remote.origin.url")
+    data = [path.read_bytes() for path in (tmp_path / "third/.git").rglob("*") if path.is_file()]
+    assert not any(b"hunter2" in one for one in data)
+
+
 def test_a_clone_is_the_same_agent_and_no_copy(machines: Machines, tmp_path: Path) -> None:
     laptop, desktop = machines()
     from fsagent.history.fork import copied_from

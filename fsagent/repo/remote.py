@@ -191,7 +191,11 @@ def of_its_own(repo: Repo, remote: Remote) -> list[str]:
 
 def shown(url: str) -> str:
     """An address without the password that may be in it."""
-    return one_line(re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url), 200)
+    return one_line(_without_password(url), 200)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url)
 
 
 # ── going there ───────────────────────────────────────────────────────────────────────────────
@@ -316,7 +320,7 @@ def note(repo: Repo, remote: Remote, commit: str) -> None:
 
 def remember(repo: Repo, remote: Remote) -> Remote:
     """Call an address ``origin`` from now on, and let plain git follow it too."""
-    if "@" in remote.url and shown(remote.url) != remote.url:
+    if _without_password(remote.url) != remote.url:
         return remote  # a password is kept nowhere
     branch = repo.branch()
     for key, value in (
@@ -424,6 +428,8 @@ def clone(url: str, root: Path, *, ask: bool = False) -> Repo:
     except GitFailed as error:
         raise StoreError(f"{shown(url)} cannot be cloned ({_why(error.text)}).") from None
     repo = Repo(root)
+    if _without_password(url) != url:  # a password is kept nowhere
+        repo._git("config", "--local", "remote.origin.url", _without_password(url))
     branch = _branch(repo, url)
     repo._git("reset", "-q", "--hard")
     if "agent.yaml" not in repo.files("HEAD", ["agent.yaml"]):
