@@ -41,6 +41,15 @@ def test_a_number_within_a_time_stays(sarah: Agent) -> None:
     sound(sarah)
 
 
+def test_a_number_within_the_time_of_the_purge(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(sarah, "core/pin.md", "My PIN is 12266.\n")
+    monkeypatch.setattr("fsagent.history.purge.time.time_ns", lambda: 1795312266679076033)
+    assert sarah.purge("12266", text=True).left == []
+    assert "12266" in (sarah.root / ".git/fsagent/purged").read_text()
+
+
 def test_a_name_with_its_address_goes_and_somebody_stays(sarah: Agent) -> None:
     who = git(sarah, "log", "-1", "--format=%an <%ae>").strip()
     done = sarah.purge(who, text=True)

@@ -380,7 +380,8 @@ def _names(root: Path) -> list[str]:
             names = [name for name in names if name not in _GITS and not _GITS_FILES.search(name)]
         elif inside == ".git/fsagent":
             folders[:] = [name for name in folders if name not in ("purge", "tmp")]
-            names = [name for name in names if name != "journal" and not name.endswith(".lock")]
+            ours = ("journal", "purged")  # "purged" holds times and ids
+            names = [name for name in names if name not in ours and not name.endswith(".lock")]
         found += [os.path.join(inside, name) for name in (*folders, *names) if name != ".git"]
     return sorted(found, key=lambda path: (-path.count("/"), path))
 
