@@ -519,7 +519,7 @@ def test_a_shallow_clone_and_its_remote(sarah: Agent, tmp_path: Path) -> None:
     assert "refs/remotes/origin/main is forgotten" in done.told
     (remote,) = (text for text in done.beyond if text.startswith("the remote origin"))
     assert address in remote
-    assert "push --force origin main" in remote
+    assert f"fsagent sync {agent.root} origin names the command" in remote
     agent.close()
 
 

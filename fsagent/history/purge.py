@@ -506,11 +506,10 @@ def _beyond(store: Store) -> list[str]:
     """Where it may be as well, and what cannot be reached from here."""
     found = []
     for name, address in sorted(store.repo.remotes().items()):
-        branch = store.repo.branch() or "BRANCH"
         found.append(
-            f"the remote {name} ({address}), if it was pushed there. To replace it: "
-            f"git -C {store.root} push --force {name} {branch}; and old objects stay on a server "
-            "until whoever keeps it deletes them"
+            f"the remote {name} ({address}), if it was pushed there. fsagent sync {store.root} "
+            f"{name} names the command that replaces it; and old objects stay on a server until "
+            "whoever keeps it deletes them"
         )
     for where, folders, names in os.walk(store.root):
         inside = os.path.relpath(where, store.root)
