@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fsagent import Agent
-from fsagent.bench import commit, figures, history, texts, tune
+from fsagent.bench import commit, figures, history, texts, tune, turn
 from fsagent.bench.index import BASE, MEASURES
 from fsagent.bench.locomo import load
 from fsagent.bench.recall import measure
@@ -409,6 +409,24 @@ def test_growth_of_recall(tmp_path: Path) -> None:
     assert ratios["packed_mb"] == pytest.approx(row["packed_mb"] / log, rel=0.01)
     growth = row["last_cpu_ms"] / row["first_cpu_ms"]
     assert ratios["last_cpu_ms"] == pytest.approx(growth, rel=0.01)
+
+
+def test_turns(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    options = "--past", "4,40", "--rounds", "1", "--more", "10"
+    out, err = shell.run("bench", "turn", *options, "--json")
+    assert "40 turns: round 1 of 1" in err
+    found = json.loads(out)
+    young, old = found["rows"]["4 turns"], found["rows"]["40 turns"]
+    assert set(young) == set(old) == set(turn.MEASURES)
+    assert 0 < young["plain_cpu_ms"] < young["write_cpu_ms"]  # a call more, and a commit more
+    assert 40 < young["peak_mb"] < 1000
+    assert set(found["ratios"]["4 turns"].values()) == {1.0}
+    ratio = old["write_cpu_ms"] / young["write_cpu_ms"]
+    assert found["ratios"]["40 turns"]["write_cpu_ms"] == pytest.approx(ratio, rel=0.01)
+    grown = found["growth"]
+    assert grown["turns"] == 10
+    assert grown["last_cpu_ms"] > 0 < grown["before_mb"] <= grown["after_mb"] * 1.2
 
 
 def test_the_processes_that_git_runs_count() -> None:

@@ -21,7 +21,7 @@ import pytest
 from fsagent import Agent
 from fsagent.index import Meta, follow
 from fsagent.index.find import Query, find
-from fsagent.index.layered import Layered
+from fsagent.index.layered import OFTEN, Layered
 from fsagent.index.tantivy import TantivyIndex
 from fsagent.index.whoosh import WhooshIndex
 from fsagent.repo import Repo
@@ -384,6 +384,24 @@ def test_counts_are_the_same_in_every_index(tmp_path: Path) -> None:
     before = find(index, Query("tea cup")).hits
     index.flush()
     assert find(index, Query("tea cup")).hits == before
+
+
+def test_postings_are_read_into_memory_where_that_pays(
+    sarah: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed: list[int] = []
+    monkeypatch.setattr(Layered, "warm", lambda self: warmed.append(self._asked))
+    sarah.notes.add("Loves lilacs.")
+    sarah.reindex()
+    for _ in range(10):
+        assert sarah.search("lilacs")
+    assert warmed == []
+    sarah.index._asked = OFTEN - 2
+    sarah.search("lilacs")
+    assert warmed == []
+    sarah.search("lilacs")
+    sarah.close()
+    assert warmed == [OFTEN]
 
 
 def test_a_disk_that_is_full_leaves_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

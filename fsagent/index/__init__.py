@@ -96,7 +96,7 @@ class Persistent(Index, Protocol):
     """An index in files, which other threads and processes look into as well."""
 
     def copy(self) -> Persistent:
-        """Another look at the same index, for another thread."""
+        """The same index, to be written to in another thread; to be read there, ``refresh`` it."""
         ...
 
 

@@ -1,8 +1,8 @@
 """A persistent index, and in memory what HEAD and the turn under way hold beyond it.
 
 What is new is found at once: it is in memory within microseconds, and Whoosh commits it later, in
-batches and off the way to a reply. A process that lives on reads the persistent postings into
-memory too, in the background and within a bound, and then asks no file any more.
+batches and off the way to a reply. A process that searches often reads the persistent postings
+into memory too, in the background and within a bound, and then asks no file any more.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from fsagent.index.entries import Entry
 from fsagent.index.memory import Memory
 from fsagent.index.pool import Ask, Pool, Stats, best, plain
 from fsagent.records import Doc
+
+OFTEN = 500
+"""Searches of one process after which the postings are worth their place in memory: what reading
+them takes is what some 500 to 1,000 searches are faster by (``fsagent bench index``)."""
 
 BATCH = 50
 """Docs beyond the persistent index that are worth a commit to it."""
@@ -225,14 +229,14 @@ class Layered:
             self._tail_docs = {entry.key: entry.doc for entry in entries}
 
     def settle(self) -> None:
-        """Called after a search: a process that searches again gets ready for many more."""
+        """Called after a search: a process that searches on writes what is new, or reads it all."""
         self._asked += 1
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if self._asked < 2 or self._threads:
             return
         if len(self._pending) + len(self._gone) >= BATCH:
             self._start(self.flush, daemon=False)
-        elif self._bound and self._full is None and self._base_meta:
+        elif self._asked >= OFTEN and self._bound and self._full is None and self._base_meta:
             self._start(self.warm, daemon=True)
 
     def _start(self, target: object, *, daemon: bool) -> None:
@@ -243,6 +247,7 @@ class Layered:
     def warm(self) -> None:
         """Read the postings of the persistent index into memory, unless they need too much."""
         other = self._base.copy()
+        other.refresh()
         meta = other.meta()
         full = Memory()
         for entry in other.entries():
