@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fsagent.change import Adopted, Change
-from fsagent.clock import Clock
+from fsagent.clock import Clock, stamp
 from fsagent.errors import AgentBusy, ConfigError, StoreError
 from fsagent.formats import (
     format_message,
@@ -29,6 +29,7 @@ from fsagent.locks import Locks
 from fsagent.reader import Reader, is_utf8
 from fsagent.records import Person, Record
 from fsagent.repo import Blob, Draft, Made, MovedError, Put, Repo, State, way_on
+from fsagent.secret import masked
 
 TURN_PATIENCE = 30.0
 """Seconds that a turn waits for another one to end."""
@@ -448,6 +449,21 @@ class Store(Reader):
             raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
         self.live.setdefault(path, set()).add(record.id)
         return path
+
+    def events(self, told: Iterable[tuple[str, str]]) -> list[Record]:
+        """What the agent is told outside of its turns, as records of ``main``.
+
+        Each is a text, of which recall gets what it may keep, and the id of the change that it is
+        about.
+        """
+        clock, allowed = self.clock, self._allowed()
+        return [
+            Record(
+                *(clock.id(), stamp(clock.now()), "event", masked(text, allowed)[0], ""),
+                change=change,
+            )
+            for text, change in told
+        ]
 
     def with_records(self, records: list[Record]) -> tuple[str, bytes]:
         """The segment that takes these records, and its bytes with them: for one change with both.

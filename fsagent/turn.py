@@ -11,7 +11,7 @@ from fsagent.change import Adopted, Change
 from fsagent.clock import stamp
 from fsagent.context import Context, Files, assemble
 from fsagent.errors import FsagentError, OverBudget, PromptTooLong
-from fsagent.formats import clean, one_line
+from fsagent.formats import clean, counted, one_line
 from fsagent.llm import Client, Completion, Prompt, Schema
 from fsagent.past import Past
 from fsagent.records import (
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 REFUSALS = 3
 """How often a prompt is made shorter because the model says that it is too long."""
 
+_THREADS_NAMED = 10
+"""Threads that an agent is told of by name, the newest first."""
+
 _EDIT_SHOWN = 1500
 """Characters of a hand edit's changed lines that the agent is told."""
 
@@ -54,6 +57,17 @@ def told_of(store: Store, adopted: Adopted) -> str:
     ]
     names = ", ".join(one_line(path, 100) for path in adopted.paths[:20])
     return f"{adopted.person.name} edited {names} by hand:\n{shortened(lines)}"
+
+
+def elsewhere(store: Store) -> str:
+    """What the agent is told when a thread begins: of the others, of which it sees nothing."""
+    threads = store.threads()
+    if not threads:
+        return ""
+    count = counted(sum(number for number, _ in threads.values()), "message")
+    names = ", ".join([*threads][:_THREADS_NAMED]) + (", …" * (len(threads) > _THREADS_NAMED))
+    noun = "another conversation" if len(threads) == 1 else f"{len(threads):,} other conversations"
+    return f"This conversation begins. Recall holds {count} of {noun} ({names}): search finds them."
 
 
 def shortened(lines: list[str]) -> str:
@@ -103,6 +117,8 @@ class TurnRun:
         fold.require_room(assemble(Files.of(self.store, self._tools, 0), (), self.window))
         recovered, edits = self.store.settle()
         self.records = read(self.store, self.thread)
+        if not self.records and (others := elsewhere(self.store)):
+            self._record("event", others)
         for adopted in edits:
             self._tell(adopted)
         self.message = self._record("user", self.text, flush=True)

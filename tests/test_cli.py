@@ -204,7 +204,7 @@ def test_threads(shell: Shell) -> None:
     )  # fmt: skip
     assert plain(out).split("\n")[:13] == [
         "you> /thread",
-        "* main  2 records  TIME",
+        "* main  3 records  TIME",
         "  work  2 records  TIME",
         "",
         "you> /thread work",
@@ -222,13 +222,14 @@ def test_threads(shell: Shell) -> None:
     found = {
         hit["text"]: hit["thread"]
         for hit in shell.json("search", "sarah", "--in", "recall")["hits"]
+        if hit["role"] != "event"
     }
     assert found == {
         "at work": "work", "Hello.": "work", "at home": "main", "Yes.": "main", "and?": "work",
         "Back.": "work", "x": "new", "Done.": "new",
     }  # fmt: skip
     assert "  user  thread work\n  at work" in shell.run("search", "sarah", "at work")[0]
-    assert shell.json("status", "sarah")["threads"] == {"new": 2, "work": 4, "main": 2}
+    assert shell.json("status", "sarah")["threads"] == {"new": 3, "work": 4, "main": 3}
     assert "threads  3: new, work, main\n" in shell.run("status", "sarah")[0]
     assert "at work" in shell.run("context", "sarah", "--thread", "work")[0]
     assert "at work" not in shell.run("context", "sarah")[0]

@@ -324,11 +324,18 @@ def test_a_live_turn_is_not_disturbed(make: Make, tmp_path: Path) -> None:
         "turn: hello",
         "import: 4 messages of 1 conversation from ChatGPT",
     ]
-    assert [r.content for r in agent.store.newest(MAIN)] == ["one two three", "hello"]
+    assert [r.content for r in agent.store.newest(MAIN)] == [
+        "Tim brought 4 messages of 1 conversation from ChatGPT into recall: search finds them.",
+        "one two three",
+        "hello",
+    ]
     assert git(agent, "status", "--porcelain") == ""
     agent.chat("next")
     sent = [m["content"] for m in agent.client.prompts[-1].messages[1:]]  # type: ignore[attr-defined]
     assert not any("garlic" in text for text in sent)
+    assert "<event>Tim brought 4 messages of 1 conversation from ChatGPT" in sent[-1]
+    assert other.import_file(path).messages == 0  # nothing new: nothing to tell
+    assert subjects(agent)[0] == "turn: next"
 
 
 def test_an_imported_conversation_goes_on(sarah: Agent, tmp_path: Path) -> None:

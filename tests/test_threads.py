@@ -39,18 +39,22 @@ def test_each_thread_has_its_own_window_over_the_same_memory(make: Make) -> None
     sent = said(agent)
     assert sent[0] == ["one"]
     assert sent[1] == ["two: I like tea"]
+    begins = "Recall holds 2 messages of another conversation (main): search finds them."
+    first = agent.client.prompts[1].messages[1]["content"]  # type: ignore[attr-defined]
+    assert first.startswith(f"<event>This conversation begins. {begins}</event>\n\n[")
+    assert "<event>" not in agent.client.prompts[0].messages[1]["content"]  # type: ignore[attr-defined]
     assert sent[3] == ["one", "Hello.", "three"]
-    assert sent[4][0] == "two: I like tea"
+    assert sent[4][0] == sent[1][0]
     assert sent[4][-2:] == ["Noted.", "four"]
     last = agent.client.prompts[-2].messages[0]["content"]  # type: ignore[attr-defined]
     assert "Likes tea." in last
     (path,) = agent.store.segments()
     lines = [json.loads(line) for line in (agent.root / path).read_text().splitlines()]
     threads = [line.get("thread") for line in lines]
-    assert threads == [None, None, *["work"] * 4, None, None, "work", "work"]
+    assert threads == [None, None, *["work"] * 5, None, None, "work", "work"]
     assert agent.store.threads() == {
         MAIN: (4, lines[0]["ts"]),
-        "work": (6, lines[0]["ts"]),
+        "work": (7, lines[0]["ts"]),
     }
     assert git(agent, "status", "--porcelain") == ""
 
@@ -157,7 +161,8 @@ def test_search_sees_all_threads_and_says_which(make: Make) -> None:
     agent.chat("My cat Ada", thread="pets")
     agent.chat("Something else about Ada")
     hits = agent.search("cat Ada", kinds=("record",)).hits
-    assert {hit.doc.text: hit.doc.thread for hit in hits} == {
+    heard = {hit.doc.text: hit.doc.thread for hit in hits if hit.doc.role != "event"}
+    assert heard == {
         "My cat Ada": "pets",
         "Ada eats fish.": "pets",
         "Something else about Ada": MAIN,
@@ -182,4 +187,5 @@ def test_the_past_has_its_threads(make: Make) -> None:
     past.chat("four")
     assert [m["content"].partition("] ")[2] or m["content"] for m in client.prompts[0].messages[1:]] == ["one", "a", "three"]  # fmt: skip
     assert len(client.prompts[1].messages) == 2
-    assert [r.content for r in agent.store.newest()] == ["b", "two", "a", "one"]
+    newest = [r.content for r in agent.store.newest() if r.role != "event"]
+    assert newest == ["b", "two", "a", "one"]

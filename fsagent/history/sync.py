@@ -22,20 +22,17 @@ from typing import TYPE_CHECKING
 
 from fsagent import allow
 from fsagent.change import Change, Joining
-from fsagent.clock import stamp
 from fsagent.config import parse_config
-from fsagent.errors import AgentError, ConfigError, StoreError
+from fsagent.errors import AgentError, StoreError
 from fsagent.formats import clean, load_yaml, one_line
 from fsagent.history.edits import changed_lines
 from fsagent.history.fork import settle_home
 from fsagent.history.join import Joined, Side, join
 from fsagent.history.purge import brings_back, old_ids
 from fsagent.layout import is_agents, read_plain, require_agent
-from fsagent.records import Record
 from fsagent.repo import Join, Repo, remote, sides
 from fsagent.repo.maintain import settle
 from fsagent.repo.unborn import unborn
-from fsagent.secret import masked
 from fsagent.store import EditedError, Store
 from fsagent.turn import shortened, told_of
 
@@ -409,16 +406,8 @@ def add_events(change: Change, events: list[tuple[str, str]], joined: Joined | N
 
     ``joined`` is what the change takes in, if it is a merge: the segment may be of that.
     """
-    store, clock = change.store, change.store.clock
-    allowed: tuple[str, ...] = ()
-    with suppress(ConfigError):  # agent.yaml has to be mended, and may be in this very change
-        allowed = store.config.allow
-    records = [
-        Record(clock.id(), stamp(clock.now()), "event", kept, "", change=ident)
-        for text, ident in events
-        for kept, _ in [masked(text, allowed)]
-    ]
-    path, data = store.with_records(records)
+    store = change.store
+    path, data = store.with_records(store.events(events))
     now = store.now(path) or b""
     before = change.writes.get(path, now)
     if joined and path in joined.heads:

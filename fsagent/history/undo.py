@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from fsagent.change import Adopted
-from fsagent.clock import stamp
 from fsagent.errors import StoreError, UndoConflict
 from fsagent.formats import one_line
 from fsagent.history.changes import MEMORY, Target, back, files_of, forward, undone_by
@@ -23,10 +22,9 @@ from fsagent.history.merge import Clash, Merged, take_back
 from fsagent.history.name import undone
 from fsagent.history.unfold import voiding
 from fsagent.past import Past
-from fsagent.records import Commit, Record
+from fsagent.records import Commit
 from fsagent.repo import TreeChange, walk
 from fsagent.repo.walk import Entry
-from fsagent.secret import masked
 from fsagent.store import Store
 from fsagent.turn import shortened, told_of
 
@@ -171,13 +169,7 @@ def undo(
             where = "" if len(files) == 1 and lines else f" in {_named(files)}"
             told = f"{person.name} {verb} {_bare(target.subject)!r}{where}:\n{shortened(lines)}"
             events = [(told_of(store, one), one.change) for one in adopted] + [(told, change.id)]
-            clock = store.clock
-            records = [
-                Record(clock.id(), stamp(clock.now()), "event", kept, "", change=ident)
-                for text, ident in events
-                for kept, _ in [masked(text, store.config.allow)]
-            ]
-            path, data = store.with_records(records)
+            path, data = store.with_records(store.events(events))
             change.writes[path] = data
     assert change.commit is not None  # noqa: S101 - recall has a new line
     return Undone(

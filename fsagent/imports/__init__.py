@@ -21,7 +21,7 @@ from fsagent.errors import StoreError
 from fsagent.formats import clean, counted, format_record, one_line, slug, thread_name
 from fsagent.imports.reading import Progress, talks
 from fsagent.imports.shapes import Talk
-from fsagent.records import Record
+from fsagent.records import MAIN, Record
 from fsagent.secret import masked
 from fsagent.store import SEGMENT_BYTES, SEGMENT_RECORDS
 
@@ -89,8 +89,11 @@ class _Known:
 
     def __init__(self, store: Store) -> None:
         self._threads: dict[str, list[tuple[datetime, str]]] = {}
+        self.begun = False
+        """Whether the conversation has begun to which the agent's events belong."""
         for segment in store.segments():
             for record in store.records(segment):
+                self.begun |= record.thread == MAIN
                 at = born(record.id)
                 if at:
                     self.add(record.id, at, record.thread)
@@ -126,7 +129,7 @@ def import_file(store: Store, path: Path, progress: Progress | None = None) -> I
     done.first, done.last = (
         (stamp(line.at) for line in (lines[0], lines[-1])) if lines else ("", "")
     )
-    _write(store, lines, done, progress)
+    _write(store, lines, done, progress, begun=known.begun)
     return done
 
 
@@ -202,14 +205,17 @@ def _thread(talk: Talk, allowed: tuple[str, ...]) -> str:
 # ── to files ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _write(store: Store, lines: list[_Line], done: Imported, progress: Progress | None) -> None:
-    """The records as segments, a few hundred a commit."""
+def _write(
+    store: Store, lines: list[_Line], done: Imported, progress: Progress | None, *, begun: bool
+) -> None:
+    """The records as segments, a few hundred a commit; whom the agent talks to is told of them."""
     files = [*_segments(lines)]
     parts = [
         files[start : start + COMMIT_SEGMENTS] for start in range(0, len(files), COMMIT_SEGMENTS)
     ]
     person = store.repo.person()
     of = f"of {counted(len(done.threads), 'conversation')} from {' and '.join(done.sources)}"
+    told = f"{person.name} brought {counted(len(lines), 'message')} {of} into recall: search finds"
     for number, part in enumerate(parts, 1):
         which = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
         subject = f"import: {counted(len(lines), 'message')} {of}{which}"
@@ -217,6 +223,10 @@ def _write(store: Store, lines: list[_Line], done: Imported, progress: Progress 
             change.begin()
             for path, data in part:
                 change.writes[path] = (store.now(path) or b"") + data
+            if number == len(parts) and begun:
+                (event,) = store.events([(f"{told} them.", change.id)])
+                day = event.ts[:10].replace("-", "/")  # a segment of its own: a turn may be running
+                change.writes[f"recall/{day}-{event.id}.jsonl"] = format_record(event).encode()
         if change.commit:
             done.commits.append(change.commit)
         if progress:
