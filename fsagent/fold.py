@@ -40,6 +40,9 @@ _CALLS = 4
 """Model calls for one fold. A conversation that was imported, or lived long without folds, would
 take hundreds: of all but its end an extract is made."""
 
+_LINE = 8
+"""Tokens that a line of an extract needs at least: what is less is not looked for."""
+
 _SAID = 1500
 _RESULT = 300
 """Characters of a message, and of a tool's result, that the model reads in order to summarise."""
@@ -107,8 +110,15 @@ def plan(context: Context, turn: str = "") -> Plan | None:
     gone = {record.id for record in (*folded, *before)}
     stays = next((record.id for record in context.records if record.id not in gone), "")
     now = context.tokens["total"]
-    then = now - size(folded) - context.tokens["summary"] + room
+    covered = size(folded) + context.tokens["summary"]
+    room = min(room, covered // 2)  # by hand, when little was said
+    then = now - covered + _longest(room)
     return Plan(tuple(folded), before, stays, room, now, then)
+
+
+def _longest(room: int) -> int:
+    """The tokens of a summary that is taken as it is: models count words badly."""
+    return room * 3 // 2
 
 
 def require_room(context: Context) -> None:
@@ -283,8 +293,7 @@ class _Writing:
 
     @property
     def _most(self) -> int:
-        """The tokens of a summary that is taken as it is: models count words badly."""
-        return self.what.room * 3 // 2
+        return _longest(self.what.room)
 
     def _instructions(self) -> str:
         return ASK.format(words=max(self.what.room // 2, 20))
@@ -395,6 +404,8 @@ class _Writing:
         found: dict[int, str] = {}
         left = {True: self.what.room // 2, False: self.what.room // 2}
         for at in best:
+            if left[at < len(old)] < _LINE:
+                continue
             text = one_line(excerpt(lines[at], query, 240)[1], 260)
             size = self.window.count(text) + 1
             if size <= left[at < len(old)]:

@@ -531,6 +531,7 @@ def test_on_the_terminal(shell: Shell) -> None:
     )
     planned = shell.json("fold", "sarah", "--dry-run")
     assert len(planned["records"]) == planned["count"] >= 4
+    assert planned["after"] < planned["before"]
     assert len(subjects(shell.home)) == 9
     out, err = shell.run("fold", "sarah")
     assert out == "Anna and Tim spoke.\n"
