@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -110,6 +112,31 @@ def test_what_stood_in_a_block_for_a_while(make: Make) -> None:
     assert [one.purged for one in found] == [False, True, True, False]
     assert [one.same for one in found] == [True, False, False, True]
     assert MARK in str(found[1].context.prompt.messages[0])
+
+
+def test_dates_of_commits_do_not_matter(make: Make) -> None:
+    agent = make()
+    script(agent, "One.", "Two.", "Three.")
+    turns = [agent.chat("Turn 0.")]
+    for text, year in [(f"Code: {CODE}", 2035), ("Nothing.", 2001)]:
+        (agent.root / "core/human.md").write_text(f"{text}\n")
+        git(
+            agent,
+            "-c",
+            f"user.name={year}",
+            "commit",
+            "-qam",
+            "x",
+            "--date",
+            f"{year}-01-01T00:00Z",
+        )
+        env = {**os.environ, "GIT_COMMITTER_DATE": f"{year}-01-01T00:00Z"}
+        subprocess.run(
+            ["git", "commit", "-q", "--amend", "--no-edit"], cwd=agent.root, env=env, check=True
+        )
+        turns.append(agent.chat("And?"))
+    agent.purge(CODE)
+    assert [agent.prompts(turn)[0].purged for turn in turns] == [False, True, False]
 
 
 def test_calls_and_results_count_as_well(make: Make) -> None:
