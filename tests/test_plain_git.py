@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from fsagent import Agent
 from fsagent.check import check, repair
 from fsagent.cli import cli
+from fsagent.history.join import Side, join
 from fsagent.repo.settings import DRIVERS
 
 from conftest import git
@@ -233,3 +234,132 @@ def test_records_of_the_side_that_was_not_taken_come_back(make: Make) -> None:
     git(agent, "commit", "-qam", "both")
     repair(anew(agent))
     assert (agent.root / path).read_text() == whole
+
+
+def problems(agent: Agent) -> list[str]:
+    found = check(anew(agent)).findings
+    return [f"{f.place}: {f.text}" for f in found if f.severity == "problem"]
+
+
+def apart(make: Make) -> Agent:
+    """Two branches that each have a segment, a note and a block of their own, and edits."""
+    agent = make("One.", "Two.", "Three.")
+    agent.chat("First.")
+    for branch in ("other", "main"):
+        git(agent, "switch", "-q", *(["-c"] if branch == "other" else []), branch)
+        (agent.root / ".git/fsagent/segment").unlink(missing_ok=True)
+        agent.store.clock.move(days=1)  # type: ignore[attr-defined]
+        agent.notes.add(f"The boat of {branch} lies in Ghent.")
+        agent.chat(f"In {branch}.")
+    git(agent, "switch", "-q", "other")
+    agent.blocks["human"] = "Name: Tom"
+    (agent.root / "core/boats.md").write_text("Has two.\n")
+    agent.adopt()
+    git(agent, "switch", "-q", "main")
+    return agent
+
+
+def test_a_side_that_was_not_taken_at_all_comes_back(make: Make) -> None:
+    agent = apart(make)
+    theirs = git(agent, "ls-tree", "-r", "--name-only", "other").split()
+    git(agent, "merge", "-q", "--no-edit", "-s", "ours", "other")
+    gone = [path for path in theirs if not (agent.root / path).exists()]
+    assert [path.split("/")[0] for path in gone] == ["archival", "core", "recall"]
+    note, block, segment = gone
+
+    count = len(git(agent, "show", f"other:{segment}").splitlines())
+    assert problems(agent) == [
+        f"{segment}: {count} records of one side were lost in a merge.",
+        f"{note}: One side of a merge had written it, and it was not taken.",
+        f"{block}: One side of a merge had written it, and it was not taken.",
+    ]
+    advice = [f for f in check(anew(agent)).findings if f.place == "core/human.md"]
+    assert [f.severity for f in advice] == ["advice"]
+    assert f"git -C {agent.root} show {git(agent, 'rev-parse', 'other')[:12]}:core/human.md" in (
+        advice[0].remedy
+    )
+    assert repair(anew(agent)) == [
+        f"{count} records and 2 files that were lost in a merge: brought back to "
+        f"{note}, {block}, {segment}."
+    ]
+    for path in gone:
+        assert (agent.root / path).read_text() == git(agent, "show", f"other:{path}")
+    assert agent.blocks["human"].text == "Name: Tim"  # of a text, a merge may mean the one version
+    assert problems(agent) == []
+    assert repair(anew(agent)) == []
+    agent.blocks["human"] = "Name: Tim, not Tom"
+    assert not [f for f in check(anew(agent)).findings if f.place == "core/human.md"]
+
+    # What is deleted after that was meant to be.
+    for path in gone:
+        (agent.root / path).unlink()
+    git(agent, "commit", "-qam", "All of that was wrong")
+    assert problems(agent) == []
+    assert repair(anew(agent)) == []
+
+
+def test_what_a_side_deleted_before_the_merge_stays_deleted(make: Make) -> None:
+    agent = apart(make)
+    paths = git(agent, "diff", "--name-only", "--diff-filter=D", "other", "main").split()
+    git(agent, "switch", "-q", "-c", "third", "other")
+    for path in paths:
+        git(agent, "rm", "-q", path)
+    git(agent, "commit", "-qm", "not this")
+    git(agent, "switch", "-q", "main")
+    git(agent, "merge", "-q", "--no-edit", "-s", "ours", "third")
+    assert not any((agent.root / path).exists() for path in paths)
+    # All of them are in the history of the side, and none at its end.
+    assert problems(agent) == []
+    assert repair(anew(agent)) == []
+
+
+def test_what_a_person_deleted_as_they_settled_a_merge_stays_deleted(make: Make) -> None:
+    agent = make()
+    for key in DRIVERS:
+        git(agent, "config", "--unset", key)
+    note = agent.notes.add("The boat lies in Ghent.").path
+    git(agent, "switch", "-q", "-c", "other")
+    git(agent, "rm", "-q", note)
+    git(agent, "commit", "-qm", "sold")
+    git(agent, "switch", "-q", "main")
+    (agent.root / note).write_text((agent.root / note).read_text() + "Or in Bruges.\n")
+    git(agent, "commit", "-qam", "or there")
+    assert "CONFLICT" in git(agent, "merge", "--no-edit", "other", check=False)
+    git(agent, "rm", "-q", note)
+    git(agent, "commit", "-qm", "Merge branch 'other'")
+    assert problems(agent) == []
+    assert repair(anew(agent)) == []
+
+
+def test_a_record_deleted_after_merges_crosswise_is_not_lost(make: Make) -> None:
+    agent = make(*["Well."] * 9)
+    agent.chat("First.")
+    git(agent, "branch", "other")
+    agent.chat("WISH")
+    (path,) = agent.store.segments()
+    git(agent, "switch", "-q", "other")
+    agent.notes.add("The boat lies in Ghent.")
+    git(agent, "branch", "note")
+    git(agent, "merge", "-q", "--no-edit", "main")
+    git(agent, "switch", "-q", "main")
+    git(agent, "merge", "-q", "--no-edit", "note")
+    assert len(git(agent, "merge-base", "--all", "main", "other").split()) == 2
+    lines = (agent.root / path).read_text().splitlines(keepends=True)
+    (agent.root / path).write_text("".join(line for line in lines if "WISH" not in line))
+    git(agent, "commit", "-qam", "not for the log")
+    git(agent, "switch", "-q", "other")
+    with (agent.root / path).open("a") as file:
+        file.write('{"id": "more", "ts": "2026-11-21T09:31:00Z", "role": "user", "content": "M"}\n')
+    git(agent, "commit", "-qam", "more was said")
+    joined = join(
+        agent.store.repo,
+        Side(git(agent, "rev-parse", "main").strip(), "main"),
+        Side(git(agent, "rev-parse", "other").strip(), "other"),
+    )
+    assert b"WISH" not in joined.made[path]
+    git(agent, "merge", "--no-commit", "main", check=False)
+    (agent.root / path).write_bytes(joined.made[path])
+    git(agent, "add", ".")
+    git(agent, "commit", "-qm", "as sync would have made it")
+    assert problems(agent) == []
+    assert repair(anew(agent)) == []

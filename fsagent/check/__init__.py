@@ -14,7 +14,7 @@ from fsagent.check.files import Files, config_findings
 from fsagent.check.finding import Finding, shown
 from fsagent.check.index import index_findings, reindexed
 from fsagent.check.keys import key_findings
-from fsagent.check.merged import brought_back, merge_findings, merged_again
+from fsagent.check.merged import merge_findings, merged_again
 from fsagent.check.recall import Recall, once_only, whole_lines
 from fsagent.check.repository import (
     history_findings,
@@ -22,6 +22,7 @@ from fsagent.check.repository import (
     lock_findings,
     size_findings,
 )
+from fsagent.check.untaken import brought_back, untaken_findings
 from fsagent.errors import AgentError, FsagentError
 from fsagent.history.fork import copied_from
 from fsagent.history.purge import finish, old_ids, unfinished
@@ -62,6 +63,7 @@ def check(agent: Agent, progress: Progress | None = None) -> Report:
         *files.findings(checked),
         *recall.findings(checked),
         *merge_findings(store),
+        *untaken_findings(store),
         *key_findings(store),
     ]
     try:

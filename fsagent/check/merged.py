@@ -1,5 +1,4 @@
-"""What a merge without fsagent's drivers has left: conflict markers that somebody committed, and
-records that are gone since one side was taken.
+"""What a merge without fsagent's drivers has left: conflict markers that somebody committed.
 
 Where a merge commit of the history did it, it is known what each side had and what both had before,
 so the file is merged again as ``fsagent sync`` would have done it. Other markers may be somebody's
@@ -14,16 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fsagent.check.finding import Finding, shown
+from fsagent.check.untaken import MERGES
 from fsagent.errors import FsagentError
 from fsagent.formats import counted
 from fsagent.history.drivers import (
     HEADING,
     Outcome,
     Version,
-    ident,
-    is_recall,
     merge_file,
-    merge_records,
 )
 from fsagent.history.sync import add_events
 from fsagent.repo import sides
@@ -39,9 +36,6 @@ _MARKS = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 """A conflict as Git writes it into a file: names, and the lines of each side."""
-
-_MERGES = 50
-"""How many of the newest merges are looked at."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +89,6 @@ def merge_findings(store: Store) -> Iterator[Finding]:
                 "Two versions of the same stand in it, under headings.",
                 "Keep what is right and delete the headings, or ask the agent to do it.",
             )
-    for path, lines in _lost(store).items():
-        yield Finding(
-            "problem",
-            shown(path),
-            f"{counted(len(lines), 'record')} of one side were lost in a merge.",
-            f"fsagent check {store.root} --repair brings them back.",
-        )
 
 
 def merged_again(store: Store) -> Iterator[str]:
@@ -132,46 +119,6 @@ def merged_again(store: Store) -> Iterator[str]:
         yield f"{shown(path)}: merged again, without the markers{said}."
 
 
-def brought_back(store: Store) -> Iterator[str]:
-    """Put records in their places again that a merge has lost; one commit."""
-    lost = _lost(store)
-    if not lost:
-        return
-    count = counted(sum(map(len, lost.values())), "record")
-    with store.change(f"repair: {count} that a merge lost", author=store.repo.person()) as change:
-        for path, lines in lost.items():
-            now = change.seen[path] = store.now(path)
-            change.writes[path] = merge_records(b"", now or b"", b"\n".join(lines))
-    yield f"{count} that were lost in a merge: brought back to {', '.join(sorted(lost))}."
-
-
-def _lost(store: Store) -> dict[str, list[bytes]]:
-    """The records that one of the newest merges has dropped and that are nowhere now, by path."""
-    repo, found = store.repo, dict[str, list[bytes]]()
-    try:
-        for commit, one, two in sides.merges(repo, _MERGES):
-            base = next(iter(sides.bases(repo, one, two)), None)
-            if base is None:
-                continue
-            mine, other = sides.entries(repo, base, one), sides.entries(repo, base, two)
-            for path in filter(is_recall, mine.keys() & other.keys()):
-                blobs = mine[path][0], mine[path][1], other[path][1], _blob(store, commit, path)
-                old, first, second, now = (repo.read(b.oid) if b else b"" for b in blobs)
-                wanted = merge_records(old, first, second).split(b"\n")
-                lines = set(now.split(b"\n"))
-                if any(line not in lines for line in wanted):
-                    found.setdefault(path, []).extend(one for one in wanted if one not in lines)
-    except (GitFailed, FsagentError):  # the repository is named elsewhere
-        return {}
-    there = (
-        {ident(line) for _, data in _files(store) for line in data.split(b"\n")} if found else ()
-    )
-    missing = {
-        path: [line for line in lines if ident(line) not in there] for path, lines in found.items()
-    }
-    return {path: lines for path, lines in missing.items() if lines}
-
-
 def _blob(store: Store, rev: str, path: str) -> Blob | None:
     return store.repo.files(rev, [path]).get(path)
 
@@ -193,7 +140,7 @@ def _base(store: Store, path: str) -> tuple[bytes | None] | None:
     """What both sides had before the merge that brought the markers; None where no merge did."""
     repo = store.repo
     try:
-        for commit, one, two in sides.merges(repo, _MERGES, path):
+        for commit, one, two in sides.merges(repo, MERGES, path):
             held = [_blob(store, rev, path) for rev in (commit, one, two)]
             texts = [repo.read(blob.oid) if blob else b"" for blob in held]
             if marked(texts[0]) and not marked(texts[1]) and not marked(texts[2]):

@@ -60,11 +60,19 @@ class Side:
     is_place: bool = False
 
 
-def join(repo: Repo, ours: Side, theirs: Side, *, another: bool = False) -> Joined:
+def join(
+    repo: Repo,
+    ours: Side,
+    theirs: Side,
+    *,
+    another: bool = False,
+    within: tuple[str, ...] = ("",),
+) -> Joined:
     """The files of ``ours`` with what ``theirs`` has made of their common past.
 
     Where the other side is ``another`` agent, agent.yaml stays as ours has it: who it is, and also
-    what it may do and whom it asks.
+    what it may do and whom it asks. Files whose paths begin otherwise than one of ``within`` are
+    left as they are.
 
     Raises:
         StoreError: they share no past, or differ in what cannot be merged here.
@@ -77,9 +85,9 @@ def join(repo: Repo, ours: Side, theirs: Side, *, another: bool = False) -> Join
         )
     known: dict[str, Content] = {}
     for other in others:  # histories that were merged crosswise have parted in several places
-        before = join(repo, Side(base, "one"), Side(other, "two"))
+        before = join(repo, Side(base, "one"), Side(other, "two"), within=within)
         known |= {**before.taken, **before.made}
-    return _Joining(repo, ours, theirs, base, known, another=another).result
+    return _Joining(repo, ours, theirs, base, known, another=another, within=within).result
 
 
 def decided(repo: Repo, merge: Entry, under: tuple[str, ...]) -> list[str]:
@@ -97,7 +105,7 @@ def decided(repo: Repo, merge: Entry, under: tuple[str, ...]) -> list[str]:
     ):
         return []
     try:
-        joined = join(repo, Side(ours, "ours"), Side(theirs, "theirs"))
+        joined = join(repo, Side(ours, "ours"), Side(theirs, "theirs"), within=under)
     except StoreError:  # what git can merge, and join cannot
         return []
     return [
@@ -131,6 +139,7 @@ class _Joining:
         known: Mapping[str, Content],
         *,
         another: bool,
+        within: tuple[str, ...],
     ) -> None:
         self.repo, self.ours, self.theirs = repo, ours, theirs
         self.base, self.known = base, known
@@ -145,7 +154,12 @@ class _Joining:
         seen = {path for paths in moved for path in (paths.base, paths.ours, paths.theirs)}
         same = [Paths(path, path, path) for path in mine.keys() | other.keys() if path not in seen]
         same = [one for one in same if not (another and one.merged == "agent.yaml")]
-        for paths in sorted((*same, *moved), key=lambda one: one.merged):
+        wanted = [
+            one
+            for one in (*same, *moved)
+            if one.merged.startswith(within) or one.ours.startswith(within)
+        ]
+        for paths in sorted(wanted, key=lambda one: one.merged):
             old = (mine.get(paths.base) or other[paths.base])[0]
             one, two = mine.get(paths.ours, (old, old))[1], other.get(paths.theirs, (old, old))[1]
             if one != two or paths.ours != paths.theirs:

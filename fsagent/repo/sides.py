@@ -93,3 +93,18 @@ def merges(repo: Repo, limit: int, path: str | None = None) -> list[tuple[str, s
     )
     found = (line.split() for line in out.decode().splitlines())
     return [(commit, one, two) for commit, one, two in found]
+
+
+def later(repo: Repo, commit: str, under: tuple[str, ...]) -> dict[str, list[str]]:
+    """The blobs that files held in the commits after ``commit`` that build on it, by path."""
+    out = repo._git(
+        *("log", "-m", "-z", "--format=", "--ancestry-path", "--full-history", "--raw"),
+        *("--no-abbrev", "--no-renames", "--diff-filter=AM", "--ignore-submodules=all"),
+        *("--end-of-options", f"{commit}..HEAD", "--", *under),
+    )
+    found = dict[str, dict[str, None]]()
+    parts = iter(out.split(b"\0"))
+    for part in parts:
+        if part.lstrip(b"\n").startswith(b":"):  # ":100644 100644 OLD NEW M", and then the path
+            found.setdefault(os.fsdecode(next(parts)), {})[part.split()[3].decode()] = None
+    return {path: list(blobs) for path, blobs in found.items()}
