@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from difflib import SequenceMatcher
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 from fsagent.formats import load_yaml, parse_page
 from fsagent.history import edits as comparing
-from fsagent.history.drivers import END, HEADING, Outcome, Version, merge_file
+from fsagent.history.drivers import Outcome, Version, merge_file
 from fsagent.history.keys import merge_keys
+from fsagent.history.sections import END, HEADING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -299,6 +301,97 @@ def test_no_word_that_somebody_wrote_is_lost(texts: tuple[str, str, str]) -> Non
     heads = outcome.data.decode().count(HEADING)
     assert heads == 2 * outcome.data.decode().count(END)
     assert (heads > 0) == any("under headings" in said for said in outcome.clashes)
+
+
+@given(three())
+@settings(max_examples=300)
+def test_the_same_merge_made_in_two_places_is_one(texts: tuple[str, str, str]) -> None:
+    """What the sides are called differs from place to place, and is no question of its own."""
+    base, one, two = (text.encode() for text in texts)
+    here, there, past = (
+        merge_file(NOTE, base, Version(one, first), Version(two, second)).data
+        for first, second in (("laptop", "origin"), ("place", "desktop"), ("one", "two"))
+    )
+    again = merge_file(NOTE, past, Version(here, "laptop"), Version(there, "origin"))
+    assert again == merge_file(NOTE, past, Version(there, "place"), Version(here, "desktop"))
+    assert again.clashes == ()
+    names = f"(?m)^{HEADING}.*$".encode()
+    assert re.sub(names, b"", again.data or b"") == re.sub(names, b"", here or b"")
+
+
+def conflict(*versions: tuple[str, str]) -> str:
+    return "".join(f"{HEADING}{name}\n{words}\n" for name, words in versions) + f"{END}\n"
+
+
+@pytest.mark.parametrize(
+    ("base", "ours", "theirs", "both"),
+    [
+        (  # two that are the same, under other names
+            "I am.\n",
+            conflict(("lap", "I am brief."), ("origin", "I am chatty.")),
+            conflict(("p2", "I am brief."), ("desk", "I am chatty.")),
+            conflict(("lap", "I am brief."), ("desk", "I am chatty.")),
+        ),
+        (  # one of them is known to the other side as well
+            "I am.\n",
+            conflict(("lap", "I am brief."), ("origin", "I am chatty.")),
+            "I am chatty.\n",
+            conflict(("lap", "I am brief."), ("desktop, 2026-11-20", "I am chatty.")),
+        ),
+        (  # three versions are three sections, and none is within another one
+            "I am.\n",
+            conflict(("lap", "I am brief."), ("origin", "I am chatty.")),
+            conflict(("desk", "I am chatty."), ("third", "I am shy.")),
+            conflict(("lap", "I am brief."), ("desk", "I am chatty."), ("third", "I am shy.")),
+        ),
+        (  # settled on one side
+            "a\n" + conflict(("one", "I am brief."), ("two", "I am chatty.")),
+            "a\nI am brief and chatty.\n",
+            "A\n" + conflict(("p2", "I am brief."), ("desk", "I am chatty.")),
+            "A\nI am brief and chatty.\n",
+        ),
+        (  # settled on both sides, each in its own way
+            conflict(("one", "I am brief."), ("two", "I am chatty.")),
+            "I am brief.\n",
+            "I am chatty.\n",
+            conflict(
+                ("laptop, 2026-11-21", "I am brief."), ("desktop, 2026-11-20", "I am chatty.")
+            ),
+        ),
+        (  # words around a conflict belong to all of it
+            "I am.\n",
+            "Hello.\n"
+            + conflict(("lap", "I am brief."), ("origin", "I am chatty."))
+            + "So long.\n",
+            "I am shy.\n",
+            conflict(
+                ("lap", "Hello.\nI am brief.\nSo long."),
+                ("origin", "Hello.\nI am chatty.\nSo long."),
+                ("desktop, 2026-11-20", "I am shy."),
+            ),
+        ),
+    ],
+)
+def test_versions_under_headings_are_one_thing(
+    base: str, ours: str, theirs: str, both: str
+) -> None:
+    outcome = merged("core/persona.md", base, ours, theirs)
+    assert outcome.data is not None
+    assert outcome.data.decode() == both
+
+
+def test_each_of_three_versions_is_named() -> None:
+    ours = conflict(("Ann at lap, 2026-11-20", "Brief."), ("origin", "Chatty."))
+    assert merged("core/persona.md", "I am.\n", ours, "Shy.\n").clashes == (
+        "Ann at lap, 2026-11-20 has 'Brief.', origin has 'Chatty.', desktop has 'Shy.': "
+        "all 3 stay, under headings",
+    )
+
+
+@pytest.mark.parametrize("rest", ["", f"{HEADING}lap\n" * 3, f"{END}\n" * 3])
+def test_headings_of_which_no_conflict_is_left_are_words(rest: str) -> None:
+    base, ours, theirs = f"a\n{rest}z\n", f"a\nb\n{rest}z\n", f"a\n{rest}z\ny\n"
+    assert text(base, ours, theirs) == f"a\nb\n{rest}z\ny\n"
 
 
 UNIQUE = [f"only{number}" for number in range(40)]

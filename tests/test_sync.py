@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -318,6 +319,33 @@ def test_what_clashes_stays_in_both_versions_and_the_agent_is_told(machines: Mac
     laptop.sync()
     (text,) = desktop.sync().clashes
     assert "sarah and Tim at origin has 'City: Bern" in text
+
+
+def test_a_clash_that_is_merged_in_two_places_is_one(machines: Machines, tmp_path: Path) -> None:
+    """Each place calls the sides by names of its own."""
+    laptop, desktop = machines()
+    other = tmp_path / "other.git"
+    subprocess.run(["git", "init", "-q", "--bare", str(other)], check=True)
+    desktop.sync(str(other))
+    laptop.blocks["persona"] = "I am brief."
+    desktop.blocks["persona"] = "I am chatty."
+    laptop.sync(str(other))
+    desktop.sync()
+    assert desktop.sync(str(other)).clashes  # both merge the same
+    assert laptop.sync().clashes
+    for _ in range(3):
+        for agent, place in itertools.product((laptop, desktop), (None, str(other))):
+            assert agent.sync(place).clashes == ()
+    desktop.sync()
+    laptop.sync()
+    in_step(laptop, desktop)
+    assert re.sub("from .*", "from", laptop.blocks["persona"].text).split("\n") == [
+        "## In conflict: from",
+        "I am brief.",
+        "## In conflict: from",
+        "I am chatty.",
+        "## End of conflict",
+    ]
 
 
 @pytest.mark.parametrize("forward", [True, False])

@@ -17,11 +17,11 @@ from fsagent.check.untaken import MERGES
 from fsagent.errors import FsagentError
 from fsagent.formats import counted
 from fsagent.history.drivers import (
-    HEADING,
     Outcome,
     Version,
     merge_file,
 )
+from fsagent.history.sections import HEADING
 from fsagent.history.sync import add_events
 from fsagent.repo import sides
 from fsagent.repo.run import GitFailed

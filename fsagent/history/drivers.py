@@ -28,9 +28,7 @@ from fsagent.errors import FsagentError
 from fsagent.formats import Page, one_line, parse_page
 from fsagent.history.keys import merge_keys
 from fsagent.history.merge import Clash, Merged, take_back
-
-HEADING, END = "## In conflict: from ", "## End of conflict"
-"""What stands above each of two versions of the same words, and below both."""
+from fsagent.history.sections import Folded, united, written
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,9 @@ class Version:
     commit: str = ""
 
     @property
-    def heading(self) -> str:
-        """What stands above the words of this side."""
-        return HEADING + one_line(", ".join(filter(None, (self.name, self.day))), 100) + "\n"
+    def title(self) -> str:
+        """What the words of this side are called where both stay."""
+        return one_line(", ".join(filter(None, (self.name, self.day))), 100)
 
     @property
     def kept(self) -> str:
@@ -128,15 +126,16 @@ def _both(path: str, one: Version, two: Version) -> Outcome:
 
 def merge_text(base: str, one: str, two: str, sides: Sides) -> tuple[str, list[str]]:
     """A text with both sides' changes, and a sentence for each place where they clash."""
-    merged = _merge(base, one, two)
+    folded = Folded(base, one, two)
+    merged = _merge(folded.base, folded.one, folded.two)
     parts, clashes = [], []
     for piece in merged.pieces:
         if isinstance(piece, Clash):
-            text, said = _both_sides(piece, sides)
-            clashes.append(said)
+            text, said = _both_sides(piece, sides, folded)
+            clashes += said
             parts.append(text)
         else:
-            parts.append(piece)
+            parts.append(folded.unfolded(piece))
     text = "".join(parts)
     return text.removesuffix("\n") if merged.open_end else text, clashes
 
@@ -147,15 +146,20 @@ def _merge(base: str, one: str, two: str) -> Merged:
     return take_back((one, base, two), undos=(2,))
 
 
-def _both_sides(clash: Clash, sides: Sides) -> tuple[str, str]:
+def _both_sides(clash: Clash, sides: Sides, folded: Folded) -> tuple[str, list[str]]:
     one, two = clash.theirs, clash.ours
     if not one or not two:
         kept, gone = sides if one else sides[::-1]
-        quoted = one_line(one or two)
-        return one or two, f"{gone.name} deleted what {kept.name} changed: {quoted!r} stays"
-    text = f"{sides[0].heading}{one}{sides[1].heading}{two}{END}\n"
-    said = f"{sides[0].name} has {one_line(one)!r}, {sides[1].name} has {one_line(two)!r}"
-    return text, f"{said}: both stay, under headings"
+        text = folded.unfolded(one or two)
+        return text, [f"{gone.name} deleted what {kept.name} changed: {one_line(text)!r} stays"]
+    versions = zip((one, two), sides, strict=True)
+    found = united(each for text, side in versions for each in folded.versions(text, side.title))
+    if len(found) == 1:
+        return found[0].words, []
+    names = {side.title: side.name for side in sides}
+    has = [f"{names.get(each.name, each.name)} has {one_line(each.words)!r}" for each in found]
+    stay = "both stay" if len(found) == 2 else f"all {len(found)} stay"
+    return written(found), [f"{', '.join(has)}: {stay}, under headings"]
 
 
 # ── front matter and agent.yaml ───────────────────────────────────────────────────────────────
