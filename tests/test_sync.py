@@ -22,7 +22,7 @@ from fsagent.cli import cli
 from fsagent.environment import Environment
 from fsagent.errors import AgentError, StoreError
 from fsagent.history import sync
-from fsagent.repo import remote
+from fsagent.repo import incoming, remote
 
 from conftest import git, script, subjects
 from git_servers import daemon, smart_http
@@ -746,6 +746,41 @@ def test_a_person_who_works_in_the_moment_of_the_merge(
     wanted = "hand edit: core/human.md" if what == "edits" else "a person's"
     assert wanted in subjects(laptop)
     desktop.sync()
+    in_step(laptop, desktop)
+
+
+def lent(agent: Agent) -> list[Path]:
+    """The folders in which a sync works."""
+    git_dir = agent.root / ".git"
+    return [*git_dir.glob("objects/tmp_objdir-*"), *git_dir.glob("fsagent/visits/*")]
+
+
+@pytest.mark.parametrize("act", ["sync", "maintain"])
+def test_what_a_killed_sync_left_goes_and_not_what_another_one_uses(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    laptop, desktop = machines()
+    desktop.notes.add("The kettle is on the left.")
+    desktop.sync()
+    assert lent(laptop) == lent(desktop) == []
+    place = laptop.store.repo.place
+    with incoming.apart(place.common / "objects"), incoming.visit(place.git_dir):
+        in_use = lent(laptop)
+        child = os.fork()
+        if child == 0:
+            monkeypatch.setattr(incoming.Incoming, "keep", lambda _: os._exit(9))
+            laptop.sync()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] >> 8 == 9
+        assert len(lent(laptop)) == len(in_use) + 2 == 4
+        if act == "maintain":
+            done = [one.text for one in laptop.maintain() if one.what == "leftovers"]
+            assert done == ["2 folders of killed syncs removed"]
+        else:
+            assert laptop.sync().taken == 1
+        assert lent(laptop) == in_use
+    assert lent(laptop) == []
+    laptop.sync()
     in_step(laptop, desktop)
 
 

@@ -33,7 +33,7 @@ from fsagent.history import target as targets
 from fsagent.history.gap import FORMAT, SHORTEST, Gap, Target
 from fsagent.history.prompted import answers
 from fsagent.layout import FILE_MAX, OURS, read_plain
-from fsagent.repo import Repo, reword, switch
+from fsagent.repo import Repo, incoming, reword, switch
 from fsagent.repo.health import fsck
 from fsagent.repo.rewrite import Rewrite, names_in, objects
 
@@ -195,6 +195,7 @@ def _carry_out(agent: Agent, target: Target, place: Path) -> Purged:
     repo = store.repo
     gap = Gap(target, targets.versions(store, target.paths))
     words = targets.words_of(store, target)
+    incoming.cleared(repo.place)
     with switch.no_other_git(repo, place):
         rewrite = Rewrite(repo, gap, str(place / "new"))
         rewrite.run()
@@ -379,7 +380,7 @@ def _names(root: Path) -> list[str]:
             folders[:] = [name for name in folders if name not in _GITS_FOLDERS]
             names = [name for name in names if name not in _GITS and not _GITS_FILES.search(name)]
         elif inside == ".git/fsagent":
-            folders[:] = [name for name in folders if name not in ("purge", "tmp")]
+            folders[:] = [name for name in folders if name not in ("purge", "tmp", "visits")]
             ours = ("journal", "purged")  # "purged" holds times and ids
             names = [name for name in names if name not in ours and not name.endswith(".lock")]
         found += [os.path.join(inside, name) for name in (*folders, *names) if name != ".git"]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from fsagent.errors import AgentBusy, StoreError
 from fsagent.formats import counted, one_line
+from fsagent.repo.incoming import cleared
 from fsagent.repo.run import GitFailed
 from fsagent.repo.settings import DRIVERS
 
@@ -119,7 +120,8 @@ def unsettled(repo: Repo) -> list[str]:
 
 
 def leftovers(repo: Repo) -> Iterator[Done]:
-    """Remove the packs that a killed ``git repack`` left half made, which Git itself never does."""
+    """Remove what was left half made: packs, of a killed ``git repack``, which Git itself never
+    does, and what a killed sync was fetching."""
     found = stale(repo)
     size = sum(_disk(path) for path in found)
     for path in found:
@@ -127,6 +129,9 @@ def leftovers(repo: Repo) -> Iterator[Done]:
             path.unlink()
     if found:
         yield Done("leftovers", f"{counted(len(found), 'temporary file')} removed", size, 0)
+    syncs = cleared(repo.place)
+    if syncs:
+        yield Done("leftovers", f"{counted(syncs, 'folder')} of killed syncs removed")
 
 
 def stale(repo: Repo) -> list[Path]:

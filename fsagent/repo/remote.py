@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING
 from fsagent.errors import AgentError, StoreError
 from fsagent.formats import one_line
 from fsagent.repo import Repo, disk
-from fsagent.repo.incoming import Incoming, apart, quoted
+from fsagent.repo.incoming import Incoming, apart, quoted, visit
 from fsagent.repo.run import (
     ALWAYS,
     PROTOCOLS,
@@ -355,17 +354,17 @@ def _at_work(repo: Repo, new: Incoming | None = None, *, ask: bool) -> Iterator[
         yield _Git({**repo._env, **transport(ask=ask)}, repo.root), True
         return
     objects = {"GIT_OBJECT_DIRECTORY": str(repo.place.common / "objects")}
-    with tempfile.TemporaryDirectory(prefix="fsagent-") as place:
+    with visit(repo.git_dir) as place:
         if repo.allowed:
-            (Path(place) / "commondir").write_text(f"{repo.place.common.resolve()}\n")
-            (Path(place) / "HEAD").write_bytes((repo.git_dir / "HEAD").read_bytes())
-            env = {**repo._env, **transport(ask=ask), "GIT_DIR": place}
+            (place / "commondir").write_text(f"{repo.place.common.resolve()}\n")
+            (place / "HEAD").write_bytes((repo.git_dir / "HEAD").read_bytes())
+            env = {**repo._env, **transport(ask=ask), "GIT_DIR": str(place)}
             yield _Git(env | (new.env if new else objects), repo.root), True
             return
         kind = repo.settings.get("extensions.objectformat") or "sha1"
         init = ["git", "init", "-q", "--bare", "--template=", f"--object-format={kind}", "."]
-        run(init, plain_environment(), Path(place))
-        env = _plain(ask=ask) | {"GIT_DIR": place}
+        run(init, plain_environment(), place)
+        env = _plain(ask=ask) | {"GIT_DIR": str(place)}
         git = _Git(env | (new.env if new else objects), repo.root)
         head = repo.head()
         if head:  # so that the other side knows what there is here
