@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fsagent.history.name import undone
@@ -175,17 +175,21 @@ class _Tracer:
         changes = [(entry, change) for change in entry.changes if change.path != path]
         for one in walk.entries(self.repo, undone(self.repo, entry.commit)).values():
             changes = [(one, change) for change in one.changes if change.path == path] + changes
+        changes = [(by, c) for by, c in changes if c.old and (c.path == path or _is_text(c.path))]
+        wanted = {oid for _, change in changes for oid in (change.old, change.new) if oid}
+        lines = self._split(wanted)
         found = []
         for by, change in changes:
-            here = change.path == path
-            if not change.old or not (here or _is_text(change.path)):
-                continue
-            old = split(self.repo.read(change.old))
-            gone = Counter(old) - Counter(split(self.repo.read(change.new)) if change.new else [])
+            here, old = change.path == path, lines[str(change.old)]
+            gone = Counter(old) - Counter(lines[change.new] if change.new else [])
             if change.new and not here:  # an empty line is in every file
                 gone = Counter({t: n for t, n in gone.items() if any(map(str.isalnum, t))})
             found.append(((f"{by.commit.commit}^", change.path, here), old, gone))
         return found
+
+    def _split(self, blobs: Collection[str]) -> dict[str, list[str]]:
+        """The lines of these blobs, all read by one process."""
+        return dict(zip(blobs, map(split, walk.blobs(self.repo, blobs)), strict=True))
 
     def _in_blocks(
         self, path: str, born: list[_Born], going: dict[_Source, _Places]
@@ -197,8 +201,7 @@ class _Tracer:
         commits = list(dict.fromkeys(one.commit for one in born if len(one.text) >= SHORTEST))
         found = walk.earlier(self.repo, commits, "core", BACK)
         blobs = {blob for revs in found.values() for _, files in revs for blob in files.values()}
-        wanted = sorted(blobs)
-        lines = dict(zip(wanted, map(split, walk.blobs(self.repo, wanted)), strict=True))
+        lines = self._split(blobs)
         left = []
         for one in born:
             text = one.text

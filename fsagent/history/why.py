@@ -207,18 +207,22 @@ class Recall:
         for at, path in enumerate(order):
             if wanted not in self._read(path):
                 continue
-            records = self._parse(path)
-            index = next((n for n, one in enumerate(records) if one.id == ident), None)
+            lines = self._lines(path)
+            index = next((n for n, line in enumerate(lines) if _is(line, wanted, ident)), None)
             if index is None:
                 continue
-            turn = turn or records[index].turn
+            own = parse_record(lines[index].decode())
+            turn = turn or own.turn
+            if not turn:
+                return [*(_spoken(lines[:index]) or self._last_before(path)), own]
             if at + 1 < len(order):  # a turn may go on in the next segment
                 after = self._beside(path, 1)
-                records += self._parse(after) if after else []
-            same = [n for n, one in enumerate(records) if one.turn == turn and turn]
-            first, last = (min(same), max(same)) if same else (index, index)
-            inside = [one for one in records[first : last + 1] if one.turn == turn or not turn]
-            return [*(_spoken(records[:first]) or self._last_before(path)), *inside]
+                lines += self._lines(after) if after else []
+            mark = json.dumps(turn, ensure_ascii=False).encode()
+            near = {n: _parsed(line) for n, line in enumerate(lines) if mark in line}
+            inside = {n: one for n, one in near.items() if one and one.turn == turn} or {index: own}
+            first = min(inside)
+            return [*(_spoken(lines[:first]) or self._last_before(path)), *inside.values()]
         return []
 
     def _near(self, ts: str) -> list[str]:
@@ -236,7 +240,7 @@ class Recall:
     def _last_before(self, path: str) -> list[Record]:
         """What was said last before a segment, which may begin with a new day."""
         earlier = self._beside(path, -1)
-        return _spoken(self._parse(earlier)) if earlier else []
+        return _spoken(self._lines(earlier)) if earlier else []
 
     def _beside(self, path: str, step: int) -> str | None:
         segments = self._segments or []
@@ -248,13 +252,20 @@ class Recall:
             self._data[path] = self._store.read(path)
         return self._data[path]
 
-    def _parse(self, path: str) -> list[Record]:
-        return [one for line in self._read(path).split(b"\n") if (one := _parsed(line))]
+    def _lines(self, path: str) -> list[bytes]:
+        return self._read(path).split(b"\n")
 
 
-def _spoken(records: Sequence[Record]) -> list[Record]:
-    """The last of them that somebody said, if there is one."""
-    return [one for one in records if one.content and one.role != "tool"][-1:]
+def _spoken(lines: Sequence[bytes]) -> list[Record]:
+    """The last record of these lines that somebody said, if there is one."""
+    records = map(_parsed, reversed(lines))
+    return next(([one] for one in records if one and one.content and one.role != "tool"), [])
+
+
+def _is(line: bytes, quoted: bytes, ident: str) -> bool:
+    """Whether it is the line of the record ``ident``, which is ``quoted`` in it."""
+    record = _parsed(line) if quoted in line else None
+    return record is not None and record.id == ident
 
 
 def _parsed(line: bytes) -> Record | None:
