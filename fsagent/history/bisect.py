@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FIRST = 10
 """Hits among which the one that is looked for has to be."""
 
+_FEW = 500
+"""Files up to which git is told which ones to look into."""
+
 Test = Callable[[str], bool]
 """Whether it is there at a commit."""
 
@@ -105,8 +108,21 @@ def text(agent: Agent, wanted: str) -> Test:
     """
     if not wanted.strip() or "\n" in wanted:
         raise StoreError("Give a text of one line, as it stands in a file.")
-    pattern = _pattern(wanted)
-    return lambda commit: bool(walk.holding(agent.store.repo, commit, pattern, OURS))
+    repo, pattern = agent.store.repo, _pattern(wanted)
+    looked: dict[str, bool] = {}
+    """The blobs that were looked into, and whether they hold it: most are in every commit."""
+
+    def there(commit: str) -> bool:
+        blobs = {path: blob.oid for path, blob in repo.files(commit, OURS).items()}
+        if any(map(looked.get, blobs.values())):
+            return True
+        new = {path: oid for path, oid in blobs.items() if oid not in looked}
+        under = [*new] if len(new) <= _FEW else OURS
+        found = walk.holding(repo, commit, pattern, under) if new else []
+        looked.update((oid, path in found) for path, oid in new.items())
+        return bool(found)
+
+    return there
 
 
 def _pattern(wanted: str) -> str:
