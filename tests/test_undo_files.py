@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner
 from fsagent import Agent, call
+from fsagent.cli import cli
 from fsagent.cli.undo import show
 from fsagent.errors import StoreError, UndoConflict
 
@@ -302,3 +304,31 @@ def test_another_note_is_not_taken_for_a_renamed_one(sarah: Agent) -> None:
         sarah.undo(made)
     assert "much like it" not in str(error.value)
     assert [note.text for note in sarah.notes] == [other.text, "Likes milk."]
+
+
+# ── keys in what was edited by hand ───────────────────────────────────────────────────────────
+
+TOKEN = "ghp_aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zA1bC2"
+
+
+def test_a_key_in_a_hand_edit_that_an_undo_commits_is_named(sarah: Agent) -> None:
+    human = sarah.root / "core/human.md"
+    human.write_text(human.read_text() + "Likes tea.\n")
+    sarah.adopt()
+    human.write_text(human.read_text() + "Plays go.\n")
+    last = sarah.adopt()[-1].commit
+    human.write_text(human.read_text().replace("Likes tea.", f"Likes tea. {TOKEN}"))
+    run = CliRunner().invoke(cli, ["undo", str(sarah.root), last])
+    assert run.exit_code == 0, run.output
+    assert TOKEN in human.read_text()
+    assert "this looks like a GitHub token (ghp_a…), and it is in Git now" in run.stderr
+    assert "fsagent purge" in run.stderr
+    assert TOKEN not in "".join(path.read_text() for path in sarah.root.glob("recall/*/*/*"))
+
+
+def test_what_was_named_before_is_not_named_again(sarah: Agent) -> None:
+    human = sarah.root / "core/human.md"
+    human.write_text(f"{human.read_text()}{TOKEN}\n")
+    sarah.adopt()
+    assert any("GitHub token" in one for one in sarah.store.warnings)
+    assert sarah.undo().told == ()

@@ -61,7 +61,7 @@ class Undone:
     """An undo: its commit and change id, its subject, and what it took.
 
     ``undoes`` is the id that was taken back, ``lines`` are the changed lines as in a diff. ``told``
-    are sentences about what was passed over.
+    are sentences about what was passed over, and of keys in a hand edit that was committed with it.
     """
 
     commit: str
@@ -138,9 +138,17 @@ def undo(
     """
     if isinstance(store, Past):
         raise store.refusal()
-    subject = _subject(target.subject)
-    if target.lines:
-        return _unfold(store, target, subject)
+    known = len(store.warnings)
+    undoing = _unfold if target.lines else _undo
+    done = undoing(store, target, _subject(target.subject), side, resolve)
+    # Above all of keys and tokens in what was edited by hand, and is committed with it.
+    return replace(done, told=(*done.told, *store.warnings[known:]))
+
+
+def _undo(
+    store: Store, target: Target, subject: str, side: Side | None, resolve: Resolve | None
+) -> Undone:
+    """Take back changes of files."""
     person = store.repo.person()
     with store.turn():
         store.mend()
@@ -184,7 +192,7 @@ def undo(
     )
 
 
-def _unfold(store: Store, target: Target, subject: str) -> Undone:
+def _unfold(store: Store, target: Target, subject: str, *_: object) -> Undone:
     """Take back a fold, in one commit by the person that adds an event to recall."""
     person = store.repo.person()
     with store.turn():
