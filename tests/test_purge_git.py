@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fsagent import Agent
+from fsagent import Agent, call
 from fsagent.environment import Environment
 from fsagent.errors import StoreError
 from fsagent.history.gap import MARK, Gap, Target
 
-from conftest import git
+from conftest import git, script
 from test_purge import CODE, objects, places, sound, with_code
 
 Make = Callable[..., Agent]
@@ -266,6 +266,33 @@ def test_only_what_is_cut_off_counts() -> None:
     for cut in (f"{LONG[:12]}…", f"{LONG[:20]} […]", f"{LONG[:-1]}\n[…]", f"{LONG[:-1]} …"):
         assert gap.words(f"x {cut} y".encode()).startswith(f"x {MARK}".encode())
         assert gap.holds(f"x {cut}".encode())
+
+
+def test_a_part_between_ellipses_counts_too() -> None:
+    gap = Gap(Target(texts=(f"Her safe opens with {LONG}",)))
+    for kept in ("…e-9921", "[…] Bravo-5521-Charlie", "Bravo-5521-Charlie-9921", "[…] is 9921"):
+        assert gap.words(kept.encode()) == kept.encode()
+    for cut, left in (
+        ("x […] Bravo-5521-Charlie-9921, he said", f"x […] {MARK}, he said"),
+        ("x …opens  with\nAlpha-7749 … y", f"x …{MARK} … y"),
+        ("[…] -7749-Bravo-5521 […]", f"[…] {MARK} […]"),
+        ("Her safe opens … -Charlie-9921", f"{MARK} … {MARK}"),
+    ):
+        assert gap.words(cut.encode()).decode() == left
+
+
+def test_what_a_search_showed_of_a_long_text_goes(make: Make) -> None:
+    story = " ".join(f"On day {day} she walked to the harbour and back." for day in range(80))
+    agent = make(call("archival_memory_insert", content=story), "I keep it.")
+    agent.chat("Keep her story.")
+    script(agent, call("archival_memory_search", query="day 70"), "She walked.")
+    agent.chat("What was on day 70?")
+    shown = "".join(path.read_text() for path in agent.root.glob("recall/*/*/*"))
+    assert "[…] " in shown
+    assert "day 70 she walked" in shown
+    assert agent.purge(story).left == []
+    assert places("day 70 she walked", agent.root) == []
+    sound(agent)
 
 
 @pytest.mark.parametrize("text", ["Her safe opens with\nAlpha 7749 Bravo", "one\n\ntwo three"])

@@ -18,6 +18,7 @@ from typing import Any
 
 from fsagent.errors import StoreError
 from fsagent.formats import SLUG_MAX, parse_trailers, slug
+from fsagent.history.excerpts import CUT, Excerpts
 from fsagent.layout import OURS
 from fsagent.records import Block, Covers, Note, Record, Sent, ToolCall, Usage
 from fsagent.repo.rewrite import headers
@@ -249,23 +250,9 @@ class Gap:
         if self._may_hold(data):
             for pattern in self._patterns:
                 data = pattern.sub(MARK.encode(), data)
-        return self._uncut(data) if _CUT in data else data
-
-    def _uncut(self, data: bytes) -> bytes:
-        """The same for a text of which only the beginning is there, before an ellipsis: subjects
-        are shortened, and long results."""
-        for head, rest in self._heads:
-            at = 0
-            while found := head.search(data, at):
-                at = end = found.end()
-                for part in rest:
-                    more = part.match(data, end)
-                    if not more:
-                        break
-                    end = more.end()
-                if _CUT_HERE.match(data, end):
-                    data = data[: found.start()] + MARK.encode() + data[end:]
-                    at = found.start() + len(MARK)
+        if CUT in data:
+            for excerpts in self._excerpts:
+                data = excerpts.replaced(data, MARK)
         return data
 
     def head(self, data: bytes) -> bytes:
@@ -350,7 +337,7 @@ class Gap:
 
     def _may_hold(self, data: bytes) -> bool:
         return any(one in data for one in self._anchors) or (
-            bool(self._anchors) and (_ESCAPE.search(data) is not None or _CUT in data)
+            bool(self._anchors) and (_ESCAPE.search(data) is not None or CUT in data)
         )
 
     @cached_property
@@ -387,18 +374,8 @@ class Gap:
         return found
 
     @cached_property
-    def _heads(self) -> list[tuple[re.Pattern[bytes], list[re.Pattern[bytes]]]]:
-        """How much of a text has to be there that it counts, and then what may follow."""
-        found = []
-        for form in self._forms:
-            parts = [
-                rb"\s+" if part.isspace() else re.escape(part.encode("utf-8", "surrogatepass"))
-                for part in re.findall(r"\s+|\S", form)
-            ]
-            least = min(12, max(4, -(-2 * len(parts) // 3)))
-            head = re.compile(b"".join(parts[:least]))
-            found.append((head, [re.compile(part) for part in parts[least:]]))
-        return found
+    def _excerpts(self) -> list[Excerpts]:
+        return [Excerpts(form) for form in self._forms]
 
     @cached_property
     def _slugged(self) -> list[list[str]]:
@@ -421,8 +398,6 @@ class Gap:
         return found
 
 
-_CUT = "…".encode()
-_CUT_HERE = re.compile(rb"\s*\[?" + _CUT)
 _NOTE = re.compile(r"(.+)(-[0-9a-z]{6,40}\.md)", re.DOTALL)
 
 _IDENT = re.compile(rb'"id"\s*:\s*"([^"\\]*)"')
