@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -321,6 +322,58 @@ def test_the_name_of_a_note_goes_with_its_commit(sarah: Agent) -> None:
     assert note.name.startswith("purged-")
     assert git(sarah, "status", "--short") == ""
     sound(sarah)
+
+
+def called(agent: Agent, text: str) -> str:
+    """A note that is quoted by its path: by git, by another note, by a tool and to the agent."""
+    note = agent.notes.add(text)
+    path = agent.root / note.path
+    path.write_text(path.read_text().replace("\n\n", "\n\nSince May. ", 1))
+    script(agent, call("archival_memory_insert", content=f"See {note.path}."), "I do.")
+    agent.chat(f"Look into ./{note.path}, and `{path.name}`.")
+    return note.path
+
+
+def test_where_a_note_was_named_by_its_path(sarah: Agent) -> None:
+    called(sarah, "Zebulon Quagmire owes us money.")
+    oid = git(sarah, "log", "--format=%h", "--grep=note: Zebulon").strip()
+    assert "hand edit: archival/2026/11/zebulon-quagmire-" in git(sarah, "log", "--format=%s")
+    assert sarah.purge(oid).left == []
+    assert places("zebulon-quagmire", sarah.root) == []
+    (note,) = sarah.root.glob("archival/*/*/purged-*.md")
+    assert "Since May." in note.read_text()
+    (other,) = (one for one in sarah.notes if one.text.startswith("See "))
+    assert other.text == f"See {note.relative_to(sarah.root)}."
+    assert "hand edit: archival/2026/11/purged…" in git(sarah, "log", "--format=%s")
+    sound(sarah)
+
+
+@pytest.mark.parametrize("text", [LONG, "GATE is Alpha-7749", "code of garden"])
+def test_where_a_text_stood_in_the_path_of_a_note(sarah: Agent, text: str) -> None:
+    called(sarah, f"The code of garden gate is {LONG}, says Tim.")
+    sarah.notes.add(f"The code of garden GATE is {LONG}, says Tim.")
+    assert sarah.purge(text).left == []
+    slug = "-".join(re.findall(r"\w+", text.lower()))
+    assert places(slug[:12], sarah.root) == []
+    sound(sarah)
+
+
+def test_paths_of_other_notes_stay() -> None:
+    gap = Gap(Target(lines=("Owes us money.",), paths=("archival/2026/11/owes-us-money-t1.md",)))
+    for kept in (
+        "archival/2026/11/owes-us-money-for-tea-01m80hpqp5s0nzqcjr.md",
+        "archival/2026/11/owes-us…",
+        "owes-us-money.md",
+        "owes us money, owes-us-money…",
+    ):
+        assert gap.words(kept.encode()).decode() == kept
+    for gone in (
+        "x owes-us-money-01m80hpqp5s0nzqcjr.md",
+        "archival/2026/11/owes-us-money-01m80h…",
+        "archival/2026/11/owes-us-money-01m80hpqp5.m…",
+        "owes-us-money-01m80h.md…",
+    ):
+        assert b"owes-us" not in gap.words(gone.encode())
 
 
 def test_lines_that_were_typed_before_it_was_moved(sarah: Agent, tmp_path: Path) -> None:

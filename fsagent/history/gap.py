@@ -247,6 +247,9 @@ class Gap:
 
     def words(self, data: bytes) -> bytes:
         """Any text that is not taken apart further."""
+        if self._may_call(data):
+            data = _QUOTED_NOTE.sub(lambda quoted: self.name(quoted[0]), data)
+            data = _CUT_NOTE.sub(lambda quoted: quoted[1] + self._cut_name(quoted[2]), data)
         if self._may_hold(data):
             for pattern in self._patterns:
                 data = pattern.sub(MARK.encode(), data)
@@ -329,15 +332,45 @@ class Gap:
                 ):
                     called = called.removesuffix(begin) + MARK.strip("()")
                     break
+        quoted = _PATH_IN_NAME.fullmatch(called)
+        if quoted:
+            called = quoted[1] + self._of_beginning(quoted[2])
         return (called + found[2]).encode(errors="surrogateescape") if called != found[1] else name
+
+    def _cut_name(self, name: bytes) -> bytes:
+        """The beginning of a note's name, as subjects have it."""
+        for pattern in self._slugs:
+            name = pattern.sub(MARK.strip("()").encode(), name)
+        called = name.decode(errors="surrogateescape")
+        return self._of_beginning(called).encode(errors="surrogateescape")
+
+    def _of_beginning(self, called: str) -> str:
+        """What a note is called by, as far as it is there."""
+        for one in (slug(title, "") for title in self._titles):
+            if f"{one}-".startswith(called[: len(one) + 1]) and len(called) >= min(12, len(one)):
+                called = MARK.strip("()")
+        for one in map("-".join, self._slugged):
+            for size in range(min(len(one) - 1, len(called)), SHORTEST - 1, -1):
+                if called == one[:size] or called.endswith(f"-{one[:size]}"):
+                    called = called[: len(called) - size] + MARK.strip("()")
+                    break
+        return called
 
     def holds(self, data: bytes, oid: str = "") -> bool:
         """Whether anything of the target is in a file."""
         return self.content(data, oid) != data
 
     def _may_hold(self, data: bytes) -> bool:
-        return any(one in data for one in self._anchors) or (
-            bool(self._anchors) and (_ESCAPE.search(data) is not None or CUT in data)
+        return (
+            any(one in data for one in self._anchors)
+            or (bool(self._anchors) and (_ESCAPE.search(data) is not None or CUT in data))
+            or self._may_call(data)
+        )
+
+    def _may_call(self, data: bytes) -> bool:
+        """Whether a note may be called by its file's name in it, and one by what is to go."""
+        return bool(self._slugs or self._titles) and (
+            b".md" in data or (CUT in data and b"archival/" in data)
         )
 
     @cached_property
@@ -399,6 +432,9 @@ class Gap:
 
 
 _NOTE = re.compile(r"(.+)(-[0-9a-z]{6,40}\.md)", re.DOTALL)
+_PATH_IN_NAME = re.compile(r"((?:.+-)?archival-\d+-\d+-)(.+)", re.DOTALL)
+_QUOTED_NOTE = re.compile(rb"(?<![\w\x80-\xff-])[\w\x80-\xff-]{1,300}-[0-9a-z]{6,40}\.md(?!\w)")
+_CUT_NOTE = re.compile(rb"(archival/(?:\d+/)*)([\w\x80-\xff-]{1,300}?)(?=(?:\.m?)?" + CUT + b")")
 
 _IDENT = re.compile(rb'"id"\s*:\s*"([^"\\]*)"')
 
