@@ -13,7 +13,7 @@ from fsagent.change import Adopted
 from fsagent.clock import Clock
 from fsagent.config import DEFAULT_WINDOW, AgentConfig
 from fsagent.environment import Environment
-from fsagent.errors import AgentBusy, FsagentError
+from fsagent.errors import AgentBusy, FsagentError, StoreError
 from fsagent.formats import clean, thread_name
 from fsagent.memory import Blocks, Notes
 from fsagent.records import MAIN, Commit, Event, Folded, Turn
@@ -101,7 +101,10 @@ class Agent(Searching):
         if mend and os.path.exists(store.repo.git_dir / "fsagent" / "purge"):
             from fsagent.history.purge import finish
 
-            told = finish(agent)
+            try:
+                told = finish(agent)
+            except StoreError as error:
+                told = str(error)
             if told:
                 store.warn(told)
         return agent

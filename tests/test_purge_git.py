@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from fsagent import Agent, call
+from fsagent.cli import cli
 from fsagent.environment import Environment
 from fsagent.errors import StoreError
 from fsagent.history.gap import MARK, Gap, Target
@@ -185,6 +188,34 @@ def test_what_a_killed_prune_left_does_not_stop_a_purge(sarah: Agent) -> None:
     assert sarah.purge(CODE).left == []
     assert places(CODE, sarah.root) == []
     sound(sarah)
+
+
+def test_a_purge_that_cannot_be_finished_is_not_called_repaired(sarah: Agent) -> None:
+    with_code(sarah)
+    git(sarah, "branch", CODE)
+    place = sarah.root / ".git/fsagent/purge"
+    place.mkdir()
+    (place / "plan").write_text(Target(texts=(CODE,)).dump())
+
+    def checked(*more: str) -> Result:
+        return CliRunner().invoke(cli, ["check", str(sarah.root), *more])
+
+    assert "any command that opens the agent finishes it" in checked().output.lower()
+    out = checked("--repair")
+    assert out.exit_code == 1
+    assert "\nrepaired" not in f"\n{out.output}"
+    said = f"A purge was cut short and cannot be finished: It is in the name refs/heads/{CODE}"
+    assert f"not repaired {said}: rename that first" in out.output
+    assert "When that is mended, any command that opens the agent finishes it" in out.output
+    report = json.loads(checked("--repair", "--json").output)
+    assert report["repaired"] == []
+    assert len(report["failed"]) == 1
+    again = Agent.open(sarah.root)
+    assert [said in text for text in again.store.warnings] == [True]
+    again.close()
+    git(sarah, "branch", "-m", CODE, "other")
+    assert "repaired A purge that was cut short is finished." in checked("--repair").output
+    assert places(CODE, sarah.root) == []
 
 
 def test_an_object_that_is_missing_and_named_stops_it(sarah: Agent) -> None:

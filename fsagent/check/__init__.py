@@ -25,7 +25,7 @@ from fsagent.check.repository import (
 from fsagent.check.untaken import brought_back, untaken_findings
 from fsagent.errors import AgentError, FsagentError
 from fsagent.history.fork import copied_from
-from fsagent.history.purge import finish, old_ids, unfinished
+from fsagent.history.purge import finish, hindered, old_ids, unfinished
 from fsagent.locks import held
 from fsagent.repo import health, maintain
 from fsagent.repo.run import GitFailed
@@ -86,8 +86,12 @@ def check(agent: Agent, progress: Progress | None = None) -> Report:
     return Report(tuple(found), tuple(checked))
 
 
+NOT = "Not repaired: "
+
+
 def repair(agent: Agent) -> list[str]:
-    """Mend what can be mended without a doubt; a line for each thing that was done.
+    """Mend what can be mended without a doubt; a line for each thing that was done, or that could
+    not be: such a line begins with ``NOT``.
 
     What a merge without fsagent's drivers left is merged again; torn lines are cut and their bytes
     kept; records that are there twice, byte for byte, are there once; half-made packs go; an index
@@ -104,7 +108,7 @@ def repair(agent: Agent) -> list[str]:
         try:
             told.extend(act())
         except (FsagentError, GitFailed) as error:
-            told.append(f"Not repaired: {error}")
+            told.append(f"{NOT}{error}")
 
     if unfinished(store.repo):
         attempt(lambda: filter(None, [finish(agent)]))
@@ -156,12 +160,13 @@ def purge_findings(store: Store) -> Iterator[Finding]:
     """A purge that was begun and not finished, where nobody is just at it; and what came back."""
     if unfinished(store.repo):
         if not held(store.locks.folder / "write.lock"):
+            why = hindered(store.repo)
             yield Finding(
                 "problem",
                 ".git/fsagent/purge",
-                "A purge was cut short, so what was to go may still be there.",
-                "Any command that opens the agent finishes it, and so does "
-                f"fsagent check {store.root} --repair.",
+                f"A purge was cut short, so what was to go may still be there. {why}".strip(),
+                f"{'When that is mended, any' if why else 'Any'} command that opens the agent "
+                f"finishes it, and so does fsagent check {store.root} --repair.",
             )
         return
     for name in health.reaching(store.repo, old_ids(store.repo)):

@@ -66,12 +66,17 @@ def check(directory: Path, repair: bool, json_: bool) -> None:
     agent = Agent.open(directory, mend=False)
     told = checking.repair(agent) if repair else []
     report = checking.check(agent, Bar("Comparing the index"))
+    failed = [line.removeprefix(checking.NOT) for line in told if line.startswith(checking.NOT)]
+    told = [line for line in told if not line.startswith(checking.NOT)]
     if json_:
         found = [asdict(finding) for finding in report.findings]
-        print_json({"findings": found, "repaired": told, "checked": list(report.checked)})
+        done = {"repaired": told, "failed": failed, "checked": list(report.checked)}
+        print_json({"findings": found, **done})
     else:
         for line in told:
             click.echo(f"{click.style('repaired', fg='green')} {line}")
+        for line in failed:
+            click.echo(f"{click.style('not repaired', fg='red')} {line}")
         for finding in report.findings:
             colour = "red" if finding.severity == "problem" else "yellow"
             severity = click.style(f"{finding.severity:<8}", fg=colour)

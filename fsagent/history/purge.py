@@ -161,8 +161,20 @@ def unfinished(repo: Repo) -> bool:
     return (_place(repo) / "plan").exists()
 
 
+def hindered(repo: Repo) -> str:
+    """What kept it from being finished when that was tried last, or ""."""
+    try:
+        return read_plain(_place(repo) / "hindered").decode()
+    except (OSError, ValueError):
+        return ""
+
+
 def finish(agent: Agent) -> str:
-    """Do again what was cut short, unless somebody is just at it; a sentence about it, or ""."""
+    """Do again what was cut short, unless somebody is just at it; a sentence about it, or "".
+
+    Raises:
+        StoreError: it cannot be finished; it says why.
+    """
     store, place = agent.store, _place(agent.store.repo)
     try:
         with _alone(store, patience=0.0):
@@ -184,7 +196,12 @@ def finish(agent: Agent) -> str:
     except AgentBusy:
         return ""
     except (FsagentError, OSError) as error:
-        return f"A purge was cut short and cannot be finished: {_said(error)}"
+        with suppress(OSError):
+            (place / "hindered").write_text(_said(error))
+        raise StoreError(
+            f"A purge was cut short and cannot be finished: {_said(error)} "
+            "When that is mended, the next command that opens the agent goes on with it."
+        ) from error
     left = f" It is left in {', '.join(done.left[:5])}." if done.left else ""
     locks = f" It had left {', '.join(freed)} when the power was cut." if freed else ""
     return f"A purge that was cut short is finished.{locks}{left}"
