@@ -57,24 +57,27 @@ def revoke(root: Path, state_dir: Path) -> None:
         raise AgentError(f"{record} cannot be deleted: {error.strerror}.") from error
 
 
-def places(root: Path, state_dir: Path) -> list[str]:
-    """The directories to which the person has synced the agent in ``root`` by naming them."""
+def places(root: Path, state_dir: Path, ident: str) -> list[str]:
+    """The directories to which the person has synced the agent in ``root`` by naming them.
+
+    ``ident`` is its id, "" where nobody knows it.
+    """
     try:
-        ident, *found = read_plain(_record(root, state_dir, "places")).decode().splitlines()
-        return found if ident == _ident(root) else []
-    except (OSError, ValueError, FsagentError):
+        whose, *found = read_plain(_record(root, state_dir, "places")).decode().splitlines()
+        return found if ident and whose == ident else []
+    except (OSError, ValueError):
         return []
 
 
-def add_place(root: Path, state_dir: Path, place: str) -> None:
+def add_place(root: Path, state_dir: Path, ident: str, place: str) -> None:
     """Remember that the person named ``place``. Where that cannot be kept, they name it again."""
-    known = places(root, state_dir)
+    known = places(root, state_dir, ident)
     if place in known or "\n" in place:
         return
     record = _record(root, state_dir, "places")
     with suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text("".join(f"{line}\n" for line in (_ident(root), *known, place)))
+        record.write_text("".join(f"{line}\n" for line in (ident, *known, place)))
 
 
 def _record(root: Path, state_dir: Path, kind: str = "allowed") -> Path:

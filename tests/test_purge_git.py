@@ -97,6 +97,31 @@ def test_a_commit_with_an_annotated_tag(sarah: Agent) -> None:
     git(sarah, "fsck", "--full")
 
 
+def test_trees_that_no_commit_has(sarah: Agent) -> None:
+    (sarah.root / f"{CODE}.txt").write_text("nothing")
+    git(sarah, "add", f"{CODE}.txt")
+    tree = git(sarah, "write-tree").strip()
+    git(sarah, "tag", "snap", tree)
+    git(sarah, "tag", "-a", "noted", "-m", "a tree", tree)
+    assert sarah.purge(CODE).left == []
+    assert places(CODE, sarah.root) == []
+    assert "purged.txt" in git(sarah, "ls-tree", "--name-only", "snap")
+    assert "purged.txt" in git(sarah, "ls-tree", "--name-only", "noted")
+    sound(sarah)
+
+
+def test_a_text_that_stood_nowhere_is_not_said_to_be_gone(sarah: Agent) -> None:
+    with_code(sarah)
+    for text, said, not_said in (
+        ("TYPO-typo", "it stood nowhere, and nothing was changed", "it is nowhere"),
+        (CODE, "it is nowhere", "it stood nowhere"),
+    ):
+        out = CliRunner().invoke(cli, ["purge", str(sarah.root), text, "--yes"])
+        assert out.exit_code == 0, out.output
+        assert said in out.output
+        assert not_said not in out.output
+
+
 def test_objects_that_git_would_not_read_are_never_shown_to_it(
     sarah: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:

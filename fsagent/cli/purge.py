@@ -70,11 +70,11 @@ def purge(directory: Path, what: str | None, text: bool, yes: bool, json_: bool)
         for line in done.told:
             click.echo(line)
         objects, files = done.looked_at
-        if not done.left:
-            click.echo(
-                f"looked through {_count(objects, 'object')} and {_count(files, 'file')}: "
-                "it is nowhere"
-            )
+        through = f"looked through {_count(objects, 'object')} and {_count(files, 'file')}: "
+        if done.nothing:
+            click.echo(f"{through}it stood nowhere, and nothing was changed. Is it spelled so?")
+        elif not done.left:
+            click.echo(f"{through}it is nowhere")
         if done.elsewhere:
             _tell("the same words stand still in", done.elsewhere)
             note_to_person(f"To purge them as well: fsagent purge {_quoted(directory)} TEXT")

@@ -87,6 +87,11 @@ class Purged:
     elsewhere: list[str] = field(default_factory=list)
     """Where words of a record or a commit stand that were not purged, as somebody else's."""
 
+    @property
+    def nothing(self) -> bool:
+        """Whether it stood nowhere."""
+        return not (self.files or self.versions or self.commits or self.left)
+
 
 def survey(agent: Agent, target: Target) -> Survey:
     """Where the target stands. Nothing is locked or changed."""

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING
 from fsagent import allow
 from fsagent.change import Change, Joining
 from fsagent.config import parse_config
-from fsagent.errors import AgentError, StoreError
+from fsagent.errors import AgentError, ConfigError, StoreError
 from fsagent.formats import clean, load_yaml, one_line
 from fsagent.history.edits import changed_lines
 from fsagent.history.fork import settle_home
 from fsagent.history.join import Joined, Side, join
 from fsagent.history.purge import brings_back, old_ids
 from fsagent.layout import is_agents, read_plain, require_agent
-from fsagent.repo import Join, Repo, remote, sides
+from fsagent.repo import Join, Repo, remote, sides, walk
 from fsagent.repo.maintain import settle
 from fsagent.repo.unborn import unborn
 from fsagent.store import EditedError, Store
@@ -107,6 +107,7 @@ def sync(
     """
     _refuse_past(store)
     repo = store.repo
+    store.ready()  # first: in the middle of a rebase there is no branch
     there = remote.choose(repo, place)
     _refuse_strange(store, there, state_dir)
     told = list[str]()
@@ -168,10 +169,10 @@ def _refuse_past(store: Store) -> None:
 
 def _refuse_strange(store: Store, there: Remote, state_dir: Path) -> None:
     """Refuse a directory that nobody but the agent's own configuration names."""
-    root = shlex.quote(str(store.root))
+    root, ident = shlex.quote(str(store.root)), _ident(store)
     if there.typed and remote.is_local(there.url):
-        allow.add_place(store.root, state_dir, there.url)
-    known = allow.places(store.root, state_dir)
+        allow.add_place(store.root, state_dir, ident, there.url)
+    known = allow.places(store.root, state_dir, ident)
     for url in remote.of_its_own(store.repo, there):
         if url not in known:
             raise AgentError(
@@ -179,6 +180,18 @@ def _refuse_strange(store: Store, there: Remote, state_dir: Path) -> None:
                 f".git/config names, and its hooks would run. If it is yours: fsagent sync {root} "
                 f"{shlex.quote(url)}; or if you trust this agent: fsagent allow {root}"
             )
+
+
+def _ident(store: Store) -> str:
+    """The agent's id. Where agent.yaml is broken, as it may have come from the other place, it is
+    that of its last version which could be read: or its repair could not come from there."""
+    with suppress(ConfigError):
+        return store.config.id
+    for version in walk.versions(store.repo, "agent.yaml", store.rev) if store.rev else ():
+        with suppress(ConfigError):
+            if version.blob:
+                return parse_config(store.repo.read(version.blob)).id
+    return ""
 
 
 def clone(url: str, root: Path, *, state_dir: Path, ask: bool = False) -> list[str]:
@@ -190,7 +203,7 @@ def clone(url: str, root: Path, *, state_dir: Path, ask: bool = False) -> list[s
         AgentError: ``root`` is there already, or what comes is no agent.
         StoreError: the address cannot be reached.
     """
-    where = remote.address(url)
+    where = remote.address(url, remote=False)
     told = list[str]()
     with unborn(root, "clone", told) as place:
         repo = remote.clone(where, place, ask=ask)
@@ -199,7 +212,7 @@ def clone(url: str, root: Path, *, state_dir: Path, ask: bool = False) -> list[s
     store = Store(root)
     settle_home(store)
     if remote.is_local(where):
-        allow.add_place(store.root, state_dir, where)
+        allow.add_place(store.root, state_dir, _ident(store), where)
     store.repo.close()
     return told
 

@@ -152,8 +152,9 @@ def remotes(repo: Repo) -> list[str]:
     return list(dict.fromkeys(match[1] for match in found if match))
 
 
-def address(word: str) -> str:
-    """The address that a person typed: of another machine, or a directory of this one.
+def address(word: str, *, remote: bool = True) -> str:
+    """The address that a person typed: of another machine, or a directory of this one; where it
+    may name a ``remote`` as well, an error says so.
 
     Raises:
         StoreError: there is no such directory, or it is of no kind that is gone to.
@@ -162,10 +163,13 @@ def address(word: str) -> str:
         return word
     place = Path(word).expanduser()
     if not word or not place.is_dir():
-        raise StoreError(
-            f"{one_line(word, 100)!r} is no remote by that name, no address, and no directory: "
-            "git remote -v lists the names."
-        )
+        what = one_line(word, 100)
+        if remote:
+            raise StoreError(
+                f"{what!r} is no remote by that name, no address, and no directory: "
+                "git remote -v lists the names."
+            )
+        raise StoreError(f"{what!r} is no directory and no address: is it spelled right?")
     return str(place.resolve())
 
 
@@ -449,7 +453,11 @@ def _branch(repo: Repo, url: str) -> str:
         out = repo._git("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin/")
         names = out.decode().split()
         if not names:
-            raise AgentError(f"{shown(url)} is empty: fsagent sync DIR {shown(url)} fills it.")
+            other = ", or no Git repository at all" if url.startswith("http") else ""
+            raise AgentError(
+                f"{shown(url)} is empty{other}: fsagent sync DIR {shown(url)} fills it, with the "
+                "agent in DIR."
+            )
         branch = "main" if "main" in names else names[0]
         if len(names) > 1 and branch != "main":
             raise AgentError(

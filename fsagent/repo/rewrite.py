@@ -117,12 +117,23 @@ class Rewrite:
                         self._commit(oid, reader)
                     except _Missing:
                         self._is_left_over()
+                for oid in self._named_trees():
+                    self._tree(oid, reader)
                 for oid in list(self._tags):
                     self._tag(oid)
             self._commits.clear()
             self._tags.clear()
             self._trees.clear()
             self._read.clear()
+
+    def _named_trees(self) -> list[bytes]:
+        """The trees that a ref or a tag names, and no commit has to."""
+        out = self.repo._text("for-each-ref", "--format=%(objecttype) %(objectname)")
+        found = [line[5:] for line in out.splitlines() if line.startswith("tree ")]
+        for data in self._tags.values():
+            tree = re.match(rb"object ([0-9a-f]+)\ntype tree\n", data)
+            found += [tree[1].decode()] if tree else []
+        return [bytes.fromhex(oid) for oid in found]
 
     def _is_left_over(self) -> None:
         """Make sure that a commit of which a part is missing is one that nothing names: a prune

@@ -60,6 +60,10 @@ PROTOCOLS = "file:git:http:https:ssh"
 _OF_TRANSPORTS = ("GIT_ASKPASS", "GIT_HTTP_", "GIT_PROXY_", "GIT_SSH", "GIT_SSL_")
 """The variables by which a person tells git how to get to another repository."""
 
+_GIVES_UP = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "120"}
+"""Over HTTP git waits no longer than that for a server that says nothing, in seconds. Otherwise it
+waits for ever, as it does over SSH (ssh_config(5), "ServerAliveInterval") and its own protocol."""
+
 PATIENCE = 5.0
 """Seconds after which a git command that is not done is looked at: it may wait for a pipe."""
 
@@ -256,7 +260,7 @@ def transport(*, ask: bool) -> dict[str, str]:
     own = {k: v for k, v in os.environ.items() if k.startswith(_OF_TRANSPORTS)}
     if not ask:
         own["GIT_ASKPASS"] = ""
-    return {**own, "GIT_TERMINAL_PROMPT": str(int(ask))}
+    return {**_GIVES_UP, **own, "GIT_TERMINAL_PROMPT": str(int(ask))}
 
 
 def with_settings(
