@@ -338,6 +338,7 @@ class Store(Reader):
                 self.warn(f"{path} is no plain file, or too large, and is left alone.")
             else:
                 found.append(path)
+        found = list(dict.fromkeys(found))  # without an index each is both gone and new
         filtered = self.repo.filtered(found)
         for driver in sorted(set(filtered.values())):
             paths = [path for path in found if filtered.get(path) == driver]

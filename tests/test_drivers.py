@@ -523,6 +523,21 @@ def test_of_keys_each_change_counts_whoever_made_it(
     assert len(said) == len(back)
 
 
+def test_comments_stay_whoever_changed_the_key_below() -> None:
+    base = "# who\nname: A\n# which\nmodel: x\n# the end\n"
+    one = "# who\n# it is\nname: A\n# which\n# (a large one)\nmodel: x\n# the end\n# of it\n"
+    two = "# who\n# named so in May\nname: B\n# which\nmodel: y\nlimit: 2\n# the very end\n"
+    text, said = merge_keys(base, one, two, ("laptop", "desktop"))
+    assert text == (
+        "# who\n# it is\n# named so in May\nname: B\n# which\n# (a large one)\nmodel: y\nlimit: 2\n"
+        "# of it\n# the very end\n"
+    )
+    assert said == []
+    # A comment that one side took away is gone, also where both changed the value.
+    text, _ = merge_keys(base, "name: C\n# which\nmodel: x\n", two, ("laptop", "desktop"))
+    assert text.startswith("# named so in May\nname: C\n")
+
+
 # ── what it costs ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from fsagent import Agent, ToolContext, call, tool
+from fsagent.cli import cli
 from fsagent.errors import AgentError, StoreError
 from fsagent.llm.openai import OpenAIClient, _gather
 
@@ -193,3 +196,21 @@ def test_odd_tags(sarah: Agent) -> None:
     note = sarah.notes.add("text", ["a\udcff", "b"])
     assert sarah.notes.get(note.id).tags == ("a\ufffd", "b")
     script(sarah, "ok")
+
+
+def test_status_names_each_file_once_and_on_one_line(make: Make) -> None:
+    agent = make()
+    (agent.root / "core/a\nb.md").write_text("x")
+    (agent.root / ".git/index").unlink()
+    run = CliRunner().invoke(cli, ["status", str(agent.root)])
+    found = re.findall(r"^edited   (.+)  \(", run.output, re.MULTILINE)
+    assert sorted(found) == [
+        "agent.yaml",
+        "core/a b.md",
+        "core/human.md",
+        "core/persona.md",
+        "system.md",
+    ]
+    assert "\nblock    a b  1 of" in run.output
+    run = CliRunner().invoke(cli, ["edit", str(agent.root), "human"], env={"EDITOR": "true"})
+    assert "core/a b.md" in run.output

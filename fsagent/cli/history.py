@@ -373,6 +373,7 @@ def status(directory: Path, json_: bool) -> None:
     """Show how the agent stands: memory, counts, last commit, hand edits not committed yet."""
     from fsagent.agent import Agent
     from fsagent.cli.output import commit_json
+    from fsagent.formats import one_line
     from fsagent.history.fork import warning
 
     agent = Agent.open(directory)
@@ -404,7 +405,7 @@ def status(directory: Path, json_: bool) -> None:
     click.echo(click.style(config.name, bold=True) + f"  {agent.root}")
     click.echo(f"model    {config.model or 'chosen when you talk to it'}")
     for label, block in agent.blocks.items():
-        click.echo(f"block    {label}  {len(block.text):,} of {block.limit:,} characters")
+        click.echo(f"block    {one_line(label)}  {len(block.text):,} of {block.limit:,} characters")
     click.echo(f"notes    {len(agent.notes):,}")
     click.echo(f"recall   {records:,} records")
     if len(threads) > 1:
@@ -414,7 +415,7 @@ def status(directory: Path, json_: bool) -> None:
     for line in agent.store.repo.log_lines(limit=1, zone=config.zone):
         click.echo(f"last     {line}")
     for path in uncommitted:
-        click.echo(f"edited   {path}  (committed with the next turn)")
+        click.echo(f"edited   {one_line(path, 200)}  (committed with the next turn)")
     copied = warning(agent.store, agent.environment.state_dir)
     for text in [*agent.store.warnings, *([copied] if copied else [])]:
         warn(text)

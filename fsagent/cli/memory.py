@@ -128,6 +128,8 @@ def edit(directory: Path, block: str, text: str | None) -> None:
 
 def edit_block(agent: Agent, label: str, text: str | None = None) -> None:
     """Let a person edit a block; what they changed is one commit by them."""
+    from fsagent.formats import one_line
+
     block = agent.blocks[label]
     if agent.store.is_past:
         raise StoreError(f"{block.path} as it was cannot be edited: leave the past first.")
@@ -136,7 +138,8 @@ def edit_block(agent: Agent, label: str, text: str | None = None) -> None:
     else:
         click.edit(filename=str(agent.root / block.path))
     for adopted in agent.adopt():
-        click.echo(f"{', '.join(adopted.paths)} committed as {adopted.commit[:7]}")
+        names = ", ".join(one_line(path, 200) for path in adopted.paths)
+        click.echo(f"{names} committed as {adopted.commit[:7]}")
     block = agent.blocks[label]
     if block.left < 0:
         warn(f"{block.path} is {-block.left:,} characters over its limit of {block.limit:,}.")

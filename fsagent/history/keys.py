@@ -53,14 +53,16 @@ def merge_keys(base: str, one: str, two: str, names: tuple[str, str]) -> tuple[s
             )
         if value is _MISSING:
             continue
-        lines = [found.get(key) for found in written]
+        lines = [found.get(key, ("", None)) for found in written]
+        above, line = _comments(*(comments for comments, _ in lines)), None
         if _same(value, first) and _same(value, second):
-            line = lines[2] if lines[1] == lines[0] else lines[1]
-        else:
-            line = lines[1] if _same(value, first) else lines[2] if _same(value, second) else None
-        parts.append(dump_yaml({key: value}) if line is None else line)
-    tails = [found.get(_MISSING, "") for found in written]
-    parts.append(tails[2] if tails[1] == tails[0] else tails[1])
+            line = lines[2][1] if lines[1][1] == lines[0][1] else lines[1][1]
+        elif _same(value, first):
+            line = lines[1][1]
+        elif _same(value, second):
+            line = lines[2][1]
+        parts += [above, dump_yaml({key: value}) if line is None else line]
+    parts.append(_comments(*(found.get(_MISSING, ("", ""))[0] for found in written)))
     return "".join(part if part.endswith("\n") or not part else f"{part}\n" for part in parts), said
 
 
@@ -73,12 +75,22 @@ def _values(text: str) -> dict[Any, Any]:
     return found
 
 
-def _lines(text: str, values: _Values) -> dict[Any, str]:
-    """The lines of each key, with the comments above it; what is left at the end under none.
+def _comments(base: str, one: str, two: str) -> str:
+    """What stands above a key, from whichever side the key is: what either side wrote there."""
+    if one == two or two == base:
+        return one
+    if one == base:
+        return two
+    return "".join(_merge_lists(*(text.splitlines(keepends=True) for text in (base, one, two))))
+
+
+def _lines(text: str, values: _Values) -> dict[Any, tuple[str, str | None]]:
+    """The comments above each key, and its lines; what is left at the end stands above none.
 
     Empty where the text is written in a way in which they cannot be told.
     """
     found: dict[Any, str] = {}
+    comments: dict[Any, str] = {}
     above, key = "", None
     for line in text.splitlines(keepends=True):
         match = _KEY.match(line)
@@ -86,7 +98,7 @@ def _lines(text: str, values: _Values) -> dict[Any, str]:
             (key,) = load_yaml(f"{match['key']}:") or (None,)
             if key not in values or key in found:
                 return {}
-            found[key], above = above + line, ""
+            found[key], comments[key], above = line, above, ""
         elif line.startswith("#") or not line.strip():  # it may belong to what comes next
             above += line
         elif key is None:
@@ -101,7 +113,7 @@ def _lines(text: str, values: _Values) -> dict[Any, str]:
                 return {}
         except ValueError:
             return {}
-    return {**found, _MISSING: above}
+    return {key: (comments[key], found[key]) for key in found} | {_MISSING: (above, None)}
 
 
 def _merge(old: Any, one: Any, two: Any) -> tuple[Any, bool]:
