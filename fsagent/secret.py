@@ -15,6 +15,7 @@ library is used, since none fits: see docs/safety.md.
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import math
@@ -108,6 +109,44 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     ("Atlassian token", "ATATT3", r"ATATT3[\w=-]{100,}"),
     ("Supabase token", "sbp_", r"sbp_[a-f0-9]{40}"),
     ("1Password token", "ops_eyJ", r"ops_eyJ[\w-]{100,}"),
+    ("Tailscale key", "tskey-", r"tskey-[a-z]{3,8}-\w{8,}-\w{16,}"),
+    ("Postman key", "PMAK-", r"PMAK-[a-f0-9]{24}-[a-f0-9]{34}"),
+    (
+        "Doppler token",
+        "dp.",
+        r"dp\.(?:pt|st|ct|sa|scim|audit)\.(?:[\w-]{2,35}\.)?[A-Za-z0-9]{40,44}",
+    ),
+    ("PlanetScale token", "pscale_", r"pscale_(?:tkn|oauth|pw)_[\w.=-]{32,64}"),
+    ("Square token", "sq0atp- sq0csp-", r"sq0(?:atp-[\w-]{22}|csp-[\w-]{43})"),
+    ("Heroku key", "HRKU-", r"HRKU-[\w-]{36,}"),
+    (
+        "Heroku key",
+        "HEROKU_API_KEY",
+        r"HEROKU_API_KEY[\"'\\]{0,2}\s?[:=]\s?[\"'\\]{0,2}([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})",
+    ),
+    ("Fly token", "fm1 fm2", r"fm[12][ar]?_[A-Za-z0-9+/,_-]{60,}={0,2}"),
+    ("Fly token", "fo1_", r"fo1_[\w-]{43}"),
+    ("Resend key", "re_", r"re_[A-Za-z0-9]{8}_[A-Za-z0-9]{24}"),
+    ("Render key", "rnd_", r"rnd_[A-Za-z0-9]{28,}"),
+    ("ElevenLabs key", "sk_", r"sk_[a-f0-9]{48}"),
+    ("Contentful token", "CFPAT-", r"CFPAT-[\w-]{43}"),
+    ("Dropbox token", "sl.", r"sl\.(?:u\.)?[\w-]{100,}"),
+    ("Okta token", "SSWS", r"SSWS (00[\w-]{40})"),
+    (
+        "Discord bot token",  # its first part is a number in base64
+        "MT Mj Mz ND NT Nj Nz OD OT",
+        r"(?:M[Tjz]|N[DTjz]|O[DT])[\w-]{22,26}\.[\w-]{6}\.[\w-]{27,38}",
+    ),
+    (
+        "Azure signature",  # beside what it signs
+        "sig=",
+        r"s[a-z]{1,2}=[\w%:.+-]{1,60}(?:&|&amp;|\\u0026)sig=([A-Za-z0-9%+/]{40,64}(?:%3[Dd]|=)?)",
+    ),
+    (
+        "Azure signature",
+        "sig=",
+        r"sig=([A-Za-z0-9%+/]{40,64}(?:%3[Dd]|=)?)(?:&|&amp;|\\u0026)s[a-z]{1,2}=",
+    ),
     ("age key", "AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[A-Z0-9]{58}"),
     ("JSON Web Token", "eyJ", r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{16,}"),
     (
@@ -118,15 +157,24 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     ),
     ("PuTTY private key", "PuTTY-User-Key-File-", r"PuTTY-User-Key-File-\d:[\s\S]{100,}"),
     (
+        "password in base64",
+        "uthorization",
+        r"[Aa]uthorization[\"'\\]{0,3}\s{0,3}[:=]\s{0,3}[\"'\\]{0,3}[Bb]asic "
+        r"([A-Za-z0-9+/]{8,}={0,2})",
+    ),
+    (
+        "password in base64",  # as Docker keeps it
+        'auth" auth\\"',
+        r"auth\\{0,3}\"\s{0,3}:\s{0,3}\\{0,3}\"([A-Za-z0-9+/]{8,}={0,2})",
+    ),
+    (
         "password in an address",
         "://",
         r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"]{0,80}:[^\s/@'\"]{4,80}@",
     ),
 )
-"""Kind; words of which every such text holds one; its pattern. The first one names the kind."""
-
-_AFTER_ESCAPE = r"(?<=\\[nrt])"
-"""Where a line begins in JSON: the letter before is none of the word's."""
+"""Kind; words of which every such text holds one; its pattern, with a group where not all of it is
+the secret. The first one names the kind."""
 
 _HINTS = tuple((kind, tuple(hints.split()), form) for kind, hints, form in _FORMS)
 
@@ -134,16 +182,25 @@ _HINTS = tuple((kind, tuple(hints.split()), form) for kind, hints, form in _FORM
 @cache
 def _pattern(form: str) -> re.Pattern[str]:
     """A form, compiled when the first text has its hint: all of them take 30 ms."""
-    # What only begins in the middle of a word is a part of something else.
-    return re.compile(rf"(?:(?<![A-Za-z0-9_-])|{_AFTER_ESCAPE}){form}")
+    # What only begins in the middle of a word is a part of something else. That is looked at behind
+    # the letters that the form begins with: those alone are searched for fast.
+    head = _HEAD.match(form)
+    first = head[0] if head else ""
+    begin = rf"(?:(?<![A-Za-z0-9_-]{first})|(?<=\\[nrt]{first}))"
+    return re.compile(f"{first}{begin}{form[len(first) :]}")
+
+
+_HEAD = re.compile(r"[\w:=/-]+(?![\w:=/?*+{-])")
+"""Letters that stand for themselves, at the beginning of a form."""
 
 
 def _by_form(text: str) -> Iterator[Secret]:
     for kind, hints, form in _HINTS:
         if any(hint in text for hint in hints):
-            for found in _pattern(form).finditer(text):
-                if _is_real(kind, found[0]):
-                    yield Secret(kind, found[0], found.start())
+            pattern = _pattern(form)
+            for found in pattern.finditer(text):
+                if _is_real(kind, found[pattern.groups]):
+                    yield Secret(kind, found[pattern.groups], found.start(pattern.groups))
 
 
 def _is_real(kind: str, value: str) -> bool:
@@ -151,26 +208,54 @@ def _is_real(kind: str, value: str) -> bool:
     if kind == "password in an address":
         password = value.rstrip("@").rsplit(":", 1)[1]
         return not _placeholder(password) and (_mixed(password) or not password.isalnum())
+    if kind == "password in base64":
+        return _is_name_and_password(value)
     if kind == "API key":
         return _random(value[3:], 0.2)
     return "private key" in kind or not _placeholder(value)
 
 
+def _is_name_and_password(value: str) -> bool:
+    """Whether base64 holds ``name:password``, one of which somebody drew by lot."""
+    try:
+        said = base64.b64decode(value + "=" * (-len(value) % 4)).decode()
+    except ValueError:
+        return False
+    name, colon, password = said.partition(":")
+    drawn = _mixed(said) or not password.isalnum()
+    return bool(colon) and said.isprintable() and drawn and not _placeholder(password or name)
+
+
 # ── values after a telling name ───────────────────────────────────────────────────────────────
 
 _KEYS = (
-    r"(?:api|access|secret|private|auth|account|service|encryption|signing|master|license|webhook)"
+    r"(?:api|access|secret|private|auth|account|service|encryption|signing|master|license|webhook|my)"
     r"[ _-]?keys?"
-    r"|(?:[a-z]{1,20}[_-])?tokens?|(?:[a-z]{1,20}[_-])?secrets?|credentials?|bearer"
+    r"|tokens?|secrets?|credentials?|bearer"
     r"|api[ _-]?schlüssel"
+    r"|(?:api ?|token ?)?(?:密钥|密鑰|金鑰|令牌)"
+    r"|(?:api|アクセス) ?キー|トークン|秘密鍵|(?:api ?|비밀)키|토큰"
 )
 _PASSWORDS = (
     r"pass(?:word|wd|phrase|code|wort)s?|pwd|kennwort|contraseña|mot de passe|senha|wachtwoord|"
-    r"пароль|密码|密碼|パスワード|비밀번호"
+    r"пароль|密码|密碼|口令|パスワード|暗証番号|비밀번호"
 )
 _WORDS = (
     *("key", "token", "secret", "credential", "bearer", "schlüssel", "pass", "pwd", "kennwort"),
-    *("contraseña", "senha", "wachtwoord", "пароль", "密码", "密碼", "パスワード", "비밀번호"),
+    *("contraseña", "senha", "wachtwoord", "пароль", "密码", "密碼", "口令", "パスワード"),
+    *(
+        "暗証番号",
+        "비밀번호",
+        "密钥",
+        "密鑰",
+        "金鑰",
+        "令牌",
+        "キー",
+        "トークン",
+        "秘密鍵",
+        "키",
+        "토큰",
+    ),
 )
 """One of these stands in whatever ``_KEYS`` or ``_PASSWORDS`` match."""
 
@@ -181,21 +266,30 @@ _VALUE = r"[A-Za-z0-9_+/~-][A-Za-z0-9_+/=.~-]{15,250}(?![A-Za-z0-9_+/=~-])"
 """What is longer is an image, a certificate or the like."""
 
 
+_AFTER_ESCAPE = r"(?<=\\[nrt])"
+"""Where a line begins in JSON: the letter before is none of the word's."""
+
+_EAST_ASIAN = "\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7af\uff01-\uff60“”"
+"""What a password is followed by, without a space, and does not consist of."""
+
+
 @cache
 def _named() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     begin = rf"(?:(?<![a-z])|{_AFTER_ESCAPE})"
-    close = r"[\"'`*\]\\]{0,4}"
-    then = rf"{close}\s{{0,4}}(?::=|=>|=|:|：|＝)\s{{0,4}}{close}(?:Bearer |Basic )?{close}"
+    close = r"[\"'`*\]\\「『“]{0,4}"
+    fence = r"(?:```\w{0,10}\n\s{0,4})?"
+    then = rf"{close}\s{{0,4}}(?::=|=>|=|:|：|＝)\s{{0,4}}{fence}{close}(?:Bearer |Basic )?{close}"
+    verb_of_east_asia = r"\s?(?:是|为|為|は|が|은|는)\s?[:：]?\s?"
     key = re.compile(rf"{begin}(?:{_KEYS})(?![a-z0-9_-])", re.IGNORECASE)
     assigned = re.compile(
-        rf"{begin}(?:[a-z0-9]{{1,30}}[_-]){{0,4}}(?:{_KEYS})(?![a-z]){then}({_VALUE})",
+        rf"{begin}(?P<name>(?:{_KEYS})(?![a-z])|keys?(?=[:：]\s{{1,4}}```))"
+        rf"(?:{then}|{verb_of_east_asia}{close})(?P<value>{_VALUE})",
         re.IGNORECASE,
     )
     verb = r" (?:(?:is|was)(?: now)?|now is|ist|lautet|es|est|é) "
-    verb_of_east_asia = r"\s?(?:是|为|為|は|が|은|는)\s?[:：]?\s?"
     or_is = rf"(?:{then}|{close}(?:{verb}|{verb_of_east_asia}){close})"
     password = re.compile(
-        rf"{begin}(?:[a-z0-9]{{1,30}}[_-]){{0,4}}(?:{_PASSWORDS}){or_is}([^\s\"'`]{{8,80}})",
+        rf"{begin}(?:{_PASSWORDS}){or_is}([^\s\"'`{_EAST_ASIAN}]{{8,80}})",
         re.IGNORECASE,
     )
     return key, assigned, password
@@ -207,9 +301,9 @@ def _by_name(text: str) -> Iterator[Secret]:
         return
     key, assigned, password = _named()
     for found in assigned.finditer(text):
-        value = found[1].rstrip(".,;")
-        if _random(value, 0.2) and (not _is_id(value) or _HEX_KEY.fullmatch(value)):
-            yield Secret("key", value, found.start(1))
+        value = found["value"].rstrip(".,;")
+        if _random(value, 0.2) and (not _is_id(value) or _is_hex_key(found["name"], value)):
+            yield Secret("key", value, found.start("value"))
     for found in password.finditer(text):
         value = found[1].rstrip(".,;:!?)]}>*")
         if _is_password(value):
@@ -231,7 +325,7 @@ def _random(value: str, restless: float, classes: int = 2) -> bool:
     letters and digits has 0.6, one of lower-case letters and digits 0.4, ``HttpTokenV2`` 0.3.
     """
     core = re.sub("[^A-Za-z0-9]", "", value)
-    if len(core) < 16 or _placeholder(value):
+    if len(core) < 16 or _placeholder(value) or _PLACE.fullmatch(value):
         return False
     kinds = ["d" if c.isdigit() else "u" if c.isupper() else "l" for c in core]
     if len(set(kinds)) < classes or "d" not in kinds or set(kinds) == {"d"}:
@@ -252,12 +346,24 @@ _IDS = re.compile(
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"  # UUID
     r"|[0-7][0-9a-hjkmnp-tv-z]{25}|0[0-9a-hjkmnp-tv-z]{17}"  # ULID; a record, note or change
     r"|[0-9a-f]{7,40}|[0-9a-f]{64}|sha(?:1|256|384|512)[-:=][\w+/=-]+"  # a commit, a digest
-    r"|\d{4}-?\d\d-?\d\dt?[\d:.zt+-]*",  # a time
+    r"|\d{4}-?\d\d-?\d\dt?[\d:.zt+-]*"  # a time
+    r"|0x[0-9a-f]{40}|1z[0-9a-z]{16}"  # where the contract of a coin is, or a parcel
+    r"|(?:srv)?toolu_\w{16,}|(?:call|msg|req|run|thread|asst|file|resp|chatcmpl)[_-]\w{16,}",
     re.IGNORECASE,
 )
 
+_PLACE = re.compile(r"(?:[A-Za-z][a-z]{2,}\d{0,4}[/_.-])+[A-Za-z][a-z]{2,}\d{0,4}")
+"""Words with numbers, as of a room or a version: ``Building7/Floor3``."""
+
 _HEX_KEY = re.compile(r"[0-9a-f]{32}|[0-9a-f]{41,64}", re.IGNORECASE)
-"""Digits as digests have them, which are a key where somebody calls them one; not a commit's 40."""
+_HEX_SECRET = re.compile(r"[0-9a-f]{40}", re.IGNORECASE)
+
+
+def _is_hex_key(name: str, value: str) -> bool:
+    """Whether digits as digests have them are a key, where somebody calls them one: the 40 of a
+    commit only where they are called a secret."""
+    called_secret = name.lower().startswith("secret") and "key" not in name.lower()
+    return bool(_HEX_KEY.fullmatch(value) or (called_secret and _HEX_SECRET.fullmatch(value)))
 
 
 def _is_id(value: str) -> bool:
@@ -279,7 +385,7 @@ def _mixed(value: str) -> bool:
 
 
 _STANDS_FOR = re.compile(
-    r"example|your|changeme|placeholder|redacted|purged|dummy|<|\{\{|\$\{|\$[A-Z_]+$|%\(|\.\.\.|…|"
+    r"example|your|changeme|placeholder|redacted|purged|dummy|case-?sensitive|<|^\{[^{}]*\}$|\{\{|\$\{|\$[A-Z_]+$|%\(|\.\.\.|…|"
     r"xxx|\*\*\*|(.)\1{5}|abcdefgh",
     re.IGNORECASE,
 )
