@@ -28,6 +28,7 @@ def purge(directory: Path, what: str | None, text: bool, yes: bool, json_: bool)
     standard input, so that it is in no history of your shell.
     """
     from fsagent.agent import Agent
+    from fsagent.formats import counted
     from fsagent.history.purge import purge, survey
     from fsagent.history.target import find
 
@@ -51,8 +52,8 @@ def purge(directory: Path, what: str | None, text: bool, yes: bool, json_: bool)
             return
         _tell("It stands in", [*found.files[:20], *_more(found.files)])
         click.echo(
-            f"and in the history in {_count(found.versions, 'version')} of files and "
-            f"{_count(found.messages, 'message')} of commits."
+            f"and in the history in {counted(found.versions, 'version')} of files and "
+            f"{counted(found.messages, 'message')} of commits."
         )
         click.echo("All of it goes for good, and the commits since then get other ids.")
         click.confirm("Go on?", abort=True)
@@ -64,13 +65,13 @@ def purge(directory: Path, what: str | None, text: bool, yes: bool, json_: bool)
     else:
         _tell("purged in", done.files)
         click.echo(
-            f"history: {_count(done.versions, 'version')} of files and "
-            f"{_count(done.commits, 'commit')} made again"
+            f"history: {counted(done.versions, 'version')} of files and "
+            f"{counted(done.commits, 'commit')} made again"
         )
         for line in done.told:
             click.echo(line)
         objects, files = done.looked_at
-        through = f"looked through {_count(objects, 'object')} and {_count(files, 'file')}: "
+        through = f"looked through {counted(objects, 'object')} and {counted(files, 'file')}: "
         if done.nothing:
             click.echo(f"{through}it stood nowhere, and nothing was changed. Is it spelled so?")
         elif not done.left:
@@ -92,10 +93,6 @@ def _tell(what: str, places: list[str]) -> None:
 
 def _more(files: tuple[str, ...]) -> list[str]:
     return [f"{len(files) - 20:,} more files"] if len(files) > 20 else []
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _quoted(directory: Path) -> str:
