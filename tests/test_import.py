@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fsagent import Agent
+from fsagent.check import check
 from fsagent.errors import StoreError
 from fsagent.imports import reading
 from fsagent.records import MAIN, Record
@@ -344,6 +345,17 @@ def test_an_imported_conversation_goes_on(sarah: Agent, tmp_path: Path) -> None:
     sarah.chat("Really a leek?", thread=thread)
     assert [m["role"] for m in client.prompts[0].messages[1:]] == ["user", "assistant"] * 2 + ["user"]  # fmt: skip
     assert "2023-11-14 22:13] When do I plant garlic?" in client.prompts[0].messages[1]["content"]
+
+
+def test_an_import_is_taken_back_by_git(sarah: Agent, tmp_path: Path) -> None:
+    path = write(tmp_path / "c.json", [chatgpt()])
+    (commit,) = sarah.import_file(path).commits
+    with pytest.raises(StoreError, match=f"revert {commit[:7]}"):
+        sarah.undo(commit)
+    git(sarah, "revert", "--no-edit", commit)
+    assert not sarah.search("garlic").hits
+    assert not check(sarah).findings
+    assert sarah.import_file(path).messages == 4
 
 
 # ── strangers' files ──────────────────────────────────────────────────────────────────────────

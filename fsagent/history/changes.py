@@ -93,6 +93,8 @@ def _single(store: Store, one: Entry) -> Target:
         turn = one.commit.turn
         what = "recall, which is never rewritten" if one.changes else "nothing"
         more = f" What its turn did to memory: fsagent undo {store.root} {turn}" if turn else ""
+        if one.changes and not turn:  # an import
+            more = f" To have its records gone from view: git -C {store.root} revert {name}"
         raise StoreError(f"{name} changed {what}, so there is nothing to undo in it.{more}")
     if begins:
         raise StoreError(
