@@ -9,6 +9,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,46 @@ def test_what_a_person_does_with_git_is_seen(
     assert seen == other.store.dirty()  # which has nothing to go by, and asks Git
     assert looks == ["look"]
     other.close()
+
+
+@listening
+def test_a_purge_beside_is_no_edit(make: Make, looks: list[str]) -> None:
+    """It moves HEAD, writes files of core memory and Git's index, and replaces every object."""
+    agent = calm(make, looks)
+    agent.blocks["human"] = "Code: Sesame-4711-open"
+    agent.chat("hi")
+    with closing(Agent.open(agent.root)) as other:
+        assert not other.purge("Sesame-4711-open").left
+    before = subjects(agent)
+    agent.chat("hi")
+    agent.blocks["persona"] = "Kind."
+    assert [s for s in subjects(agent) if s not in before] == ["edit: core/persona.md"]
+    assert "Sesame" not in git(agent, "log", "-p")
+    assert "Code: (purged)" in prompt(agent)
+    assert git(agent, "status", "--porcelain") == ""
+
+
+@listening
+def test_what_a_sync_beside_brings_is_no_edit(make: Make, looks: list[str], tmp_path: Path) -> None:
+    agent = calm(make, looks)
+    place = str(tmp_path / "place.git")
+    git(tmp_path, "init", "-q", "--bare", place)
+    agent.sync(place)
+    with closing(Agent.clone(place, tmp_path / "desk")) as desk:
+        desk.blocks["human"] = "Name: Tim, of Ghent"
+        desk.sync()
+    with closing(Agent.open(agent.root)) as other:
+        other.sync()
+    before = subjects(agent)
+    agent.chat("hi")
+    assert [s for s in subjects(agent) if s not in before] == []  # but one more of "turn: hi"
+    assert "Name: Tim, of Ghent" in prompt(agent)
+    assert git(agent, "status", "--porcelain") == ""
+
+
+def prompt(agent: Agent) -> str:
+    """The system message of the last prompt."""
+    return str(agent.client.prompts[-1].messages[0]["content"])  # type: ignore[attr-defined]
 
 
 @listening
