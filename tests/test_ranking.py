@@ -139,6 +139,11 @@ def test_names_say_who_and_not_what() -> None:
     assert read("Ada's cat and Ada", "Ada").plain == "my cat and I"
     assert read('say "green tea" 12" or 14"').phrases == ("green tea",)
     assert read('Who wrote "Green Tea"?').phrases == ()
+    assert read('"when I was in Ghent yesterday"').span is None  # in the words of then
+    assert not read('"when I was in Ghent yesterday"').when
+    assert read('yesterday "in Ghent"').span
+    assert read('Who sang "Yesterday"?').span  # which may be one
+    assert read(f'"{"what was said, " * 60}"').phrases == (("what was said, " * 60).strip(),)
 
 
 # ── docs ──────────────────────────────────────────────────────────────────────────────────────

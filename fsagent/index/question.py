@@ -21,7 +21,8 @@ class Question:
 
     ``speaker`` is the name or role, in lower case, of the one person whom it speaks of or as whom
     it is asked, or "". ``when`` says that it asks for a time. ``phrases`` stood in quotation marks,
-    and must occur, unless the query is a question, which quotes the titles of things.
+    and must occur, unless the query is a question, which quotes the titles of things; a time in
+    them is none that is meant.
     """
 
     text: str
@@ -49,6 +50,8 @@ class Question:
         folded = text.casefold()
         # A question quotes a title; what is no question quotes what must be there.
         asks = folded.rstrip().endswith("?")
+        phrases = [] if asks else [" ".join(p.split()) for p in _QUOTED.findall(text) if p.strip()]
+        unquoted = _QUOTED.sub(" ", folded) if phrases else folded
         asked = set(WORDS.findall(folded))
         named = {name for name in speakers if _is_named(name, asked)}
         words = query_terms(text)
@@ -66,10 +69,10 @@ class Question:
             tuple(others or words),
             tuple(names),
             _as_said(text, named),
-            () if asks else tuple(" ".join(p.split()) for p in _QUOTED.findall(text) if p.strip()),
+            tuple(phrases),
             next(iter(roles)) if len(roles) == 1 else "",
-            bool(_WHEN.search(folded)),
-            span_of(folded, _day(now, zone), _day(newest, zone)),
+            bool(_WHEN.search(unquoted)),
+            span_of(unquoted, _day(now, zone), _day(newest, zone)),
         )
 
 
@@ -86,7 +89,7 @@ def _as_said(text: str, names: Iterable[str]) -> str:
     return text
 
 
-_QUOTED = re.compile(r"(?<!\w)[\"“„«]([^\"“”„«»\n]{1,200})[\"”“»](?!\w)")
+_QUOTED = re.compile(r"(?<!\w)[\"“„«]([^\"“”„«»\n]{1,2000})[\"”“»](?!\w)")
 _I = re.compile(r"\b(?:i|i'm|i've|i'd|me|my|mine|we|our|ours)\b")
 _YOU_SAID = re.compile(
     r"\b(?:did|have|had|were|was) you\b[^?]*\b(?:say|said|tell|told|suggest\w*|recommend\w*"
