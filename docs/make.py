@@ -2,11 +2,12 @@
 
     python docs/make.py               cli.md and tools.md; a test fails when they are not up to date
     python docs/make.py transcript    transcript.md: six turns with the embedded model, as they come
+    python docs/make.py long          long.md: forty turns with it in a small window, as they come
     python docs/make.py picture       picture.svg: a session on a terminal, with the embedded model
     python docs/make.py tutorial      tutorial.svg: four commands of tutorial.md on a terminal
 
-Transcript and picture need the weights (fsagent model pull) and are written as they come out, right
-or wrong.
+Transcript, long and picture need the weights (fsagent model pull) and are written as they come out,
+right or wrong.
 """
 
 from __future__ import annotations
@@ -87,6 +88,67 @@ SIX_TURNS = (
 )
 
 
+FORTY_TURNS = (
+    "I am allergic to walnuts.",
+    "My sister Ines lives in Porto.",
+    "I work as a bookbinder in Leuven.",
+    "My boat is called Marigold.",
+    "Note down: the spare key of the workshop hangs behind the blue door.",
+    "Today I bound an old atlas with maps of the North Sea. The spine was broken in three places, "
+    "and half of the pages were loose, so I had to sew all of it anew with linen thread.",
+    "The leather came from a tannery in France, and it smells wonderful, but it is stiff and I had "
+    "to soak it for a whole night before it could be pulled over the boards.",
+    "Yesterday a student came to the workshop and asked whether she could learn the trade.",
+    "I told her that it takes three years until one can bind a book from start to finish.",
+    "She wants to begin in January, on two days of the week.",
+    "Note down: the student is called Femke and begins on 12 January.",
+    "In the evening I went for a walk along the river. It had rained all day, and the path was so "
+    "full of mud that I turned round at the second bridge and went home by the road.",
+    "What is the name of my boat?",
+    "At the weekend I want to paint the hull of the boat, if the weather stays dry.",
+    "The paint has to be dark green, like it was when my grandfather sailed in it.",
+    "My grandfather bought the boat in 1961 from a fisherman who could not row any more.",
+    "He taught me to sail on the lake when I was seven, and I fell into the water twice on the "
+    "first day, which he found so funny that he told it at every birthday for thirty years.",
+    "Where does Ines live?",
+    "Ines has moved to Lisbon.",
+    "She has found a flat on the fourth floor, without a lift, but with a view over the river.",
+    "I will visit her in spring, by train, because I do not like to fly.",
+    "The journey takes two days, with a night in Hendaye, where one has to change trains.",
+    "Note down: ask Ines about the dates of the book fair.",
+    "Today the bank wrote that the loan for the new press has been granted.",
+    "The press weighs eight hundred kilograms, so four people have to carry it in parts.",
+    "It was built in Leipzig in 1908, and it has printed a newspaper for sixty years before "
+    "somebody put it into a barn and forgot about it.",
+    "What did I want to ask Ines?",
+    "I have found the man who will repair its rollers. He lives in Antwerp and is 81 years old.",
+    "He says that the rollers have to be cast anew, out of glue and treacle, as in the old days.",
+    "My knee hurts since I carried the atlas down the stairs. It weighs more than a child of six.",
+    "The doctor says that I should swim instead of run, twice a week, for two months.",
+    "So I went to the pool, and it was full of children, and the water was far too cold for me.",
+    "Tomorrow I have to send the invoice for the atlas to the museum in Ostend.",
+    "They pay late each time, so I will write the date in bold letters and underline it.",
+    "For dinner I made a soup of leeks and potatoes, and there is enough of it for three days.",
+    "The neighbour brought me a cake, and I had to ask what was in it before I could eat.",
+    "Where does the spare key of the workshop hang?",
+    "What am I allergic to?",
+    "Where does my sister live?",
+    "What is my work, and in which town?",
+)
+"""What is typed for ``long``."""
+
+EXPECTED = {
+    "What is the name of my boat?": "Marigold",
+    "Where does Ines live?": "Porto",
+    "What did I want to ask Ines?": "fair",
+    "Where does the spare key of the workshop hang?": "blue door",
+    "What am I allergic to?": "walnut",
+    "Where does my sister live?": "Lisbon",
+    "What is my work, and in which town?": "Leuven",
+}
+"""What an answer has to hold in order to be right."""
+
+
 def as_tim() -> None:
     """From here on the person at the keyboard is Tim, with the caches of whoever this is."""
     real = Environment.read()
@@ -130,6 +192,48 @@ def transcript() -> str:
             "fsagent log wren",
             "git -C wren status --short",
             "git -C wren log -1 --format=%an%n%s%n%n%b -- core",
+        ):
+            parts.append(
+                f"```text\n$ {command}\n{run(folder, command)}```".replace("\n\n```", "\n```")
+            )
+        return "\n\n".join(parts) + "\n"
+
+
+def long() -> str:
+    """Forty typed turns in a window of 4,096 tokens, what was asked, and what was folded."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run(folder, "fsagent init mara --human 'Name: Mara'")
+        run(folder, "sed -i 's/^context_window:.*/context_window: 4096/' mara/agent.yaml")
+        said = "".join(f"{line}\n" for line in FORTY_TURNS)
+        told = run(folder, "fsagent chat mara -i --model local", said).strip()
+        rows = ["| asked | right would be | |", "|---|---|---|"]
+        for question, right in EXPECTED.items():
+            answer = told.partition(f"you> {question}\n")[2].partition("\n\nyou> ")[0]
+            verdict = "right" if right.lower() in answer.lower() else "**wrong**"
+            rows.append(f"| {question} | {right} | {verdict} |")
+        folds = run(folder, "fsagent log mara | grep -c ' fold: '").strip()
+        parts = [
+            "# Forty turns in a small window",
+            MADE.replace("make.py", "make.py long"),
+            "Forty turns with the embedded model, typed to a fresh agent whose window is 4,096 "
+            f"tokens (`context_window: 4096` in agent.yaml). {folds} times its oldest messages "
+            "were folded into a summary ([how](window.md#folding)). Nothing is left out and "
+            "nothing mended; `python docs/make.py long` makes the page again.",
+            "## What it was asked",
+            "\n".join(rows),
+            "Looked for in its answer, without regard to capitals. What it wrote where nothing was "
+            "asked stands below; what it kept is in the files after that.",
+            "## The conversation",
+            f"```text\n{told}\n```",
+            "## What it left",
+        ]
+        for command in (
+            "fsagent show mara human",
+            "fsagent note mara",
+            "fsagent log mara | grep ' fold: '",
+            "fsagent stats mara",
+            "fsagent check mara",
         ):
             parts.append(
                 f"```text\n$ {command}\n{run(folder, command)}```".replace("\n\n```", "\n```")
@@ -213,6 +317,9 @@ if __name__ == "__main__":
         case ["transcript"]:
             as_tim()
             (DOCS / "transcript.md").write_text(transcript())
+        case ["long"]:
+            as_tim()
+            (DOCS / "long.md").write_text(long())
         case ["picture"]:
             as_tim()
             (DOCS / "picture.svg").write_text(picture())

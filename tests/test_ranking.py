@@ -146,6 +146,17 @@ def test_names_say_who_and_not_what() -> None:
     assert read(f'"{"what was said, " * 60}"').phrases == (("what was said, " * 60).strip(),)
 
 
+def test_what_is_quoted_as_a_whole_comes_first(make: Callable[..., Agent]) -> None:
+    agent = make(*["Yes."] * 30)
+    agent.chat("So it is!")
+    for number in range(20):
+        agent.store.clock.move(hours=1)  # type: ignore[attr-defined]
+        agent.chat(f"So it is! Lesson {number}.")
+    assert agent.search('"So it is!"').hits[0].doc.text == "So it is!"
+    texts = [hit.doc.text for hit in agent.search('"So it is!"', limit=30).hits]
+    assert len(texts) == len(set(texts)) == 21
+
+
 # ── docs ──────────────────────────────────────────────────────────────────────────────────────
 
 

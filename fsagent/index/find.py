@@ -104,12 +104,15 @@ def _ranked(
     found: list[Hit] = []
     seen: set[str] = set()
     again = 0
-    order = np.argsort(-scores, kind="stable")
+    # Who quotes all of a text means that one, and not those that go on from there.
+    whole = np.isin(pool.rows["text"], [hashed(phrase) for phrase in question.phrases])
+    ranks = np.where(whole, scores + scores.max(initial=0.0) + 1.0, scores)
+    order = np.argsort(-ranks, kind="stable")
     order = order[pool.allowed[order] & ((scores[order] > 0) | (not ask.words))]
     at = 0
     while at < len(order) and len(found) <= end:
         upto = min(len(order), at + end + 10)
-        while upto < len(order) and scores[order[upto]] == scores[order[upto - 1]]:
+        while upto < len(order) and ranks[order[upto]] == ranks[order[upto - 1]]:
             upto += 1  # ties go by id, and only the docs know theirs
         batch = order[at:upto]
         docs = index.docs(pool.rows["key"][batch].tolist())
@@ -119,7 +122,7 @@ def _ranked(
             if doc and all(_holds(doc, phrase) for phrase in question.phrases):
                 parts = {name: round(float(values[place]), 3) for name, values in signals.items()}
                 score = float(scores[place]) if signals else 0.0
-                hits.append((-float(scores[place]), Hit(doc, score, signals=parts)))
+                hits.append((-float(ranks[place]), Hit(doc, score, signals=parts)))
         hits.sort(key=lambda item: (item[0], *_place(at_home(index, item[1].doc))))
         for _, hit in hits:
             # A note is one answer, by the best of its chunks.
