@@ -334,6 +334,19 @@ def test_a_correction_passes() -> None:
     )
 
 
+def test_a_unit_of_time_in_common_corrects_nothing() -> None:
+    line = "She wants to begin in January, on two days of the week"
+    said = "The doctor says that I should swim instead of run, twice a week, for two months."
+    meant = exchange(line, "She wants to begin in January, twice a week")
+    assert guards.guard(meant, situation(said, line)) is None
+    for said in ("Not on two days of the week, but on three", "She begins in January, weekly now"):
+        meant = exchange(line, "She wants to begin in January, on three days of the week")
+        meant = (
+            meant if "three" in said else exchange(line, "She wants to begin in January, weekly")
+        )
+        assert guards.guard(meant, situation(said, line)) is not None
+
+
 def test_the_other_facts_of_a_line_stay() -> None:
     here = situation("I've moved to Hamburg", "Lives in Berlin, works as a nurse")
     made = guards.guard(exchange("Lives in Berlin, works as a nurse", "Lives in Hamburg"), here)

@@ -120,6 +120,8 @@ def _guard_replace(choice: Choice, situation: Situation) -> Choice | None:
     theirs = words.relations(old)
     if theirs and not theirs & words.relations(message) and not theirs <= words.relations(new):
         return None  # a line about somebody stays about them
+    if words.is_elsewhere(old, new, message):
+        return None
     plain = exchanges(old, new, message)
     if not plain:
         if not words.corrects(message) and not (

@@ -129,6 +129,15 @@ _FIXED = frozenset({"live", "name", "age", "phone", "email"})
 _BROAD = frozenset({"drink", "eat"})
 """Concepts so wide that sharing one says nothing: what one eats is not what one cooks."""
 
+_UNITS = frozenset(
+    """day days week weeks weekly month months year years hour hours minute minutes tag tage tagen
+    woche wochen monat monate jahr jahre stunde stunden dia dias semana semanas mes meses ano anos
+    hora horas jour jours semaine semaines mois annee annees heure heures dag dagen weken maand
+    maanden jaar jaren uur uren giorno giorni settimana settimane mese mesi anno anni ora ore
+    """.split()
+)
+"""Units of time, which any two statements may have in common."""
+
 _CUE = re.compile(
     r"\b(?:now|no longer|any ?more|instead|actually|correction|wrong|mistake|mistaken|changed?"
     r"|switch(?:ed)?|moved|moving|renamed|quit|stop|stopped|gave up|turned|from now on|meant"
@@ -384,6 +393,13 @@ def missing(one: str, other: str) -> list[str]:
     """The content words of ``one`` of which ``other`` says nothing."""
     theirs = content(other)
     return [w for w in content(one) if not any(alike(w, t) for t in theirs)]
+
+
+def is_elsewhere(fact: str, new: str, message: str) -> bool:
+    """Whether ``message`` is about something else than ``fact`` and ``new``, what it may become:
+    it names no more of the fact than a unit of time, and says much that neither of them says."""
+    same = named(fact, message)
+    return bool(same) and _UNITS.issuperset(same) and len(missing(message, f"{fact} {new}")) > 2
 
 
 def numbers(text: str) -> frozenset[str]:
