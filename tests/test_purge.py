@@ -975,12 +975,15 @@ def before(make: Make, tmp_path: Path) -> tuple[Path, list[str]]:
 
 
 def killed(before: Path, root: Path, step: int, seconds: float = 0.0) -> bool:
-    """Purge a copy of ``before`` and kill that, at a step or after a time; False: it had ended."""
+    """Purge a copy of ``before`` and kill that, at a step, or so many seconds after it has begun to
+    change something; False: it had ended."""
     subprocess.run(["rm", "-rf", str(root)], check=True)
     subprocess.run(["cp", "-a", str(before), str(root)], check=True)
     command = [sys.executable, "-c", KILLED, str(root), str(step), CODE]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if seconds:
+        while not (root / ".git/fsagent/purge/plan").exists() and child.poll() is None:
+            time.sleep(0.001)
         time.sleep(seconds)
         child.kill()
     out, err = child.communicate()
@@ -1033,9 +1036,9 @@ def test_a_kill_at_any_time_also_while_git_goes_on(
     before: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
     root = tmp_path / "sarah"
-    begun, at = 0, 0.2
+    begun, at = 0, 0.001
     while killed(before[0], root, -1, at):
-        at += 0.05
+        at += 0.02
         plan = root / ".git/fsagent/purge/plan"
         for _ in range(10):  # a git process that goes on may stand in the way for a moment
             begun += plan.exists()
@@ -1044,4 +1047,4 @@ def test_a_kill_at_any_time_also_while_git_goes_on(
                 break
             time.sleep(0.5)
         finished(root, before[1])
-    assert begun > 5
+    assert begun > 2
