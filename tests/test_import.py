@@ -347,6 +347,31 @@ def test_an_imported_conversation_goes_on(sarah: Agent, tmp_path: Path) -> None:
     assert "2023-11-14 22:13] When do I plant garlic?" in client.prompts[0].messages[1]["content"]
 
 
+def test_an_id_of_another_file_is_another_message(sarah: Agent, tmp_path: Path) -> None:
+    for name, text in (("a", "My cat is Ada."), ("b", "My dog is Rex.")):
+        said = {"id": "1", "role": "user", "content": text, "ts": "2026-05-01T10:00:00Z"}
+        assert sarah.import_file(write(tmp_path / f"{name}.jsonl", json.dumps(said))).messages == 1
+    again = sarah.import_file(write(tmp_path / "c.jsonl", json.dumps(said)))
+    assert (again.messages, again.known) == (0, 1)
+
+
+def test_a_date_that_is_still_to_come_is_none(sarah: Agent, tmp_path: Path) -> None:
+    said = [
+        {"role": "user", "content": f"No. {year}", "ts": f"{year}-05-01T10:00:00Z"}
+        for year in (2026, 2096)
+    ]
+    done = sarah.import_file(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, said))))
+    assert (done.messages, done.last[:10]) == (2, "2026-05-01")
+
+
+def test_names_hide_no_keys(sarah: Agent, tmp_path: Path) -> None:
+    key = "ghp_Z7HAGccwDgCLPDyDAj2IZtq6IVciGVaiOfyh"
+    said = {"role": "user", "content": "Hi", "ts": "2026-05-01T10:00:00Z"}
+    said |= dict.fromkeys(("name", "model", "session"), key)
+    sarah.import_file(write(tmp_path / "a.jsonl", json.dumps(said)))
+    assert key not in git(sarah, "log", "-p", "--all")
+
+
 def test_an_import_is_taken_back_by_git(sarah: Agent, tmp_path: Path) -> None:
     path = write(tmp_path / "c.json", [chatgpt()])
     (commit,) = sarah.import_file(path).commits

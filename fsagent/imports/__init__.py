@@ -113,12 +113,12 @@ def import_file(store: Store, path: Path, progress: Progress | None = None) -> I
     done = Imported()
     known = _Known(store)
     lines: list[_Line] = []
-    allowed = store.config.allow
+    allowed, now = store.config.allow, store.clock.now()
     for number, talk in enumerate(talks(path, done.skip, progress)):
         done.left_out += talk.left_out
         if _SOURCES[talk.source] not in done.sources:
             done.sources.append(_SOURCES[talk.source])
-        lines += _lines(talk, number, known, allowed, done)
+        lines += _lines(talk, number, known, allowed, now, done)
         if len(lines) > MESSAGES_MAX:
             raise StoreError(f"{path} has more than {MESSAGES_MAX:,} messages: split it.")
     if not done.sources:
@@ -137,14 +137,21 @@ def import_file(store: Store, path: Path, progress: Progress | None = None) -> I
 
 
 def _lines(
-    talk: Talk, number: int, known: _Known, allowed: tuple[str, ...], done: Imported
+    talk: Talk,
+    number: int,
+    known: _Known,
+    allowed: tuple[str, ...],
+    now: datetime,
+    done: Imported,
 ) -> list[_Line]:
     """The records of a conversation that are not there yet."""
     if not talk.said:
         return []
     about = f"“{one_line(talk.title or talk.key or 'untitled', 40)}” of {_SOURCES[talk.source]}"
-    dates = [_plausible(said.when) for said in talk.said]
-    at = next((when for when in dates if when), None) or _plausible(talk.start)
+    dates = [_plausible(said.when, now) for said in talk.said]
+    # Where the export gives no id, a conversation is known by how it begins.
+    key = talk.key or (talk.said[0].text if talk.source != "import" else "")
+    at = next((when for when in dates if when), None) or _plausible(talk.start, now)
     if at is None:
         done.skip(f"{about} has no dates, by which recall is ordered; it is skipped.")
         return []
@@ -154,7 +161,7 @@ def _lines(
     for place, (said, when) in enumerate(zip(talk.said, dates, strict=True)):
         # Where there is no date, or none after the last, a message comes right after that.
         at = max(when or at, at + _TICK)
-        ident = id_of(at, f"{talk.source}\n{talk.key or number}\n{said.key or place}")
+        ident = id_of(at, f"{talk.source}\n{key}\n{said.key or place}")
         turn = ident if said.role == "user" or not turn else turn
         where = known.thread(ident, at)
         if where is not None:
@@ -164,6 +171,9 @@ def _lines(
             done.skip(f"{about}: a message has {len(said.text):,} characters; it is skipped.")
         else:
             text, secrets = masked(clean(said.text), allowed)
+            name, model, session = (
+                masked(clean(about), allowed)[0] for about in (said.name, said.model, said.session)
+            )
             done.masked += bool(secrets)
             record = Record(
                 ident,
@@ -171,9 +181,9 @@ def _lines(
                 said.role,
                 text,
                 turn,
-                name=clean(said.name) or None,
-                model=clean(said.model) or None,
-                extra={"session": clean(said.session)} if said.session else {},
+                name=name or None,
+                model=model or None,
+                extra={"session": session} if session else {},
             )
             made.append((at, place, record))
     thread = thread or _thread(
@@ -189,9 +199,9 @@ def _lines(
     ]
 
 
-def _plausible(when: datetime | None) -> datetime | None:
+def _plausible(when: datetime | None, now: datetime) -> datetime | None:
     """A date at which somebody can have talked to a machine, or None."""
-    return when if when and 1960 <= when.year < 2100 else None
+    return when if when and when.year >= 1960 and when < now + _DAY else None
 
 
 def _thread(talk: Talk, allowed: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -178,11 +179,11 @@ class _Lines:
         said = line(value)
         thread = value.get("thread")
         thread = thread if isinstance(thread, str) else ""
-        if said and not said.key:  # what it says is its id; the same said twice is two messages
+        if said:  # an id may be no more than a number, which another file has as well
             text = f"{said.when}\n{said.role}\n{said.name}\n{said.text}"
-            name = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-            self._seen[name] += 1
-            said = line(value, f"{name}-{self._seen[name]}")
+            name = said.key + hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+            self._seen[name] += not said.key  # the same said twice is two messages
+            said = replace(said, key=f"{name}-{self._seen[name]}")
         found = self._said.setdefault(thread, [])
         if said:
             found.append(said)

@@ -170,7 +170,7 @@ def locomo(raw: Mapping[str, Any]) -> Talk:
     return _talk("locomo", _text(raw.get("sample_id")), _text(raw.get("sample_id")), said)
 
 
-def line(raw: Any, key: str = "") -> Said | None:
+def line(raw: Any) -> Said | None:
     """One line of plain JSONL: ``role``, ``content`` and ``ts``. None where nothing was said.
 
     Raises:
@@ -189,7 +189,7 @@ def line(raw: Any, key: str = "") -> Said | None:
     if when and not found:
         raise ValueError(f"{str(when)[:40]!r} is no date: write one like 2026-11-21T18:30:00Z")
     return _said(
-        _text(raw.get("id")) or key,
+        _text(raw.get("id")),
         role,
         _text(content) or _joined(content),
         found,
