@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from fsagent.clock import moment
 from fsagent.config import FOLD_AT
 from fsagent.errors import OverLimit
-from fsagent.formats import counted, tool_call_json
+from fsagent.formats import clean, counted, tool_call_json
 from fsagent.llm import Count, Message, Prompt, Schema, encoded
 from fsagent.records import Block, Record, Sent, ToolCall
 from fsagent.tokens import MESSAGE_OVERHEAD, at_most, count_message, count_tools, message_texts
@@ -299,7 +299,8 @@ def to_messages(records: Sequence[Record], zone: ZoneInfo, cut: int | None = Non
             for call in record.tool_calls:
                 result = results.get(call.id)
                 text = escape(_shortened(result.content, cut)) if result else _MISSING
-                found.append({"role": "tool", "tool_call_id": call.id, "content": text})
+                ident = _sound_id(call.id)
+                found.append({"role": "tool", "tool_call_id": ident, "content": text})
     return list(found)
 
 
@@ -313,13 +314,20 @@ def _sound(call: ToolCall, cut: int | None) -> ToolCall:
     name, arguments = re.sub(r"[^\w-]", "_", call.name, flags=re.ASCII)[:64], call.arguments
     try:
         found = json.loads(arguments or "{}")
+        if "\\u" in arguments:  # some servers parse it before they put it into a template
+            arguments = clean(json.dumps(found, ensure_ascii=False))
     except (ValueError, RecursionError):
         found = {"not_json": arguments}
-        arguments = json.dumps(found)
+        arguments = clean(json.dumps(found, ensure_ascii=False))
     if cut is not None and len(arguments) > cut and isinstance(found, dict):
         short = {k: _shortened(v, cut) if isinstance(v, str) else v for k, v in found.items()}
         arguments = json.dumps(short, ensure_ascii=False)
-    return replace(call, name=name or "_", arguments=escape(arguments))
+    return ToolCall(_sound_id(call.id), name or "_", escape(arguments))
+
+
+def _sound_id(ident: str) -> str:
+    """The id of a call without what could stand for something in a template."""
+    return re.sub(r"[^\w.:/+=-]", "_", ident, flags=re.ASCII)[:256]
 
 
 def _said(record: Record, zone: ZoneInfo) -> str:

@@ -192,6 +192,12 @@ def fitted(context: Context) -> Context:
     )
 
 
+def require_turn(context: Context, turn: str) -> None:
+    """Raises PromptTooLong where the turn under way is too long, whatever else is folded."""
+    own = [record for record in context.records if record.turn == turn]
+    fitted(assemble(context.files, own, context.window))
+
+
 # ── the summary ───────────────────────────────────────────────────────────────────────────────
 
 

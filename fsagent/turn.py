@@ -202,6 +202,7 @@ class TurnRun:
                 self._record("event", text)
                 context = self._context()
         if not context.fits(self.window.limit):
+            fold.require_turn(context, self.id)
             yield from self._fold(client, context)
             context = fold.fitted(self._context())
         return context
@@ -277,10 +278,14 @@ class TurnRun:
             try:
                 completion = yield from self._heard(client, prompt)
                 break
-            except PromptTooLong:
+            except PromptTooLong as error:
                 if self.heard or not left:
                     raise
                 self.window = self.window.smaller(context.tokens["total"] * 4 // 5)
+                try:
+                    fold.require_turn(self._context(), self.id)
+                except PromptTooLong:  # then nothing is folded for it
+                    raise error from None
         completion = replace(
             completion,
             text=clean(completion.text),

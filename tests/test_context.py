@@ -153,10 +153,16 @@ OPENS = re.compile(
 )
 
 
+def read(message: Any) -> list[Any]:
+    """A message, and the arguments in it as who parses them has them."""
+    calls = message.get("tool_calls", ())
+    return [message, *(json.loads(call["function"]["arguments"]) for call in calls)]
+
+
 def structure(found: Context) -> list[list[str]]:
     """Everything in a prompt that structures it, by message."""
     return [
-        [mark[0].lower() for mark in OPENS.finditer(json.dumps(m, ensure_ascii=False))]
+        [mark[0].lower() for mark in OPENS.finditer(json.dumps(read(m), ensure_ascii=False))]
         for m in found.prompt.messages
     ]
 
@@ -165,12 +171,15 @@ def holding(text: str) -> Context:
     """A context in which a text stands wherever a memory can stand."""
     covers = Covers("main", "x", "y", 1, "", 1)
     asked = ToolCall("c", "roll", json.dumps({"sides": text}))
+    spelt = "".join(f"\\u{ord(letter):04x}" for letter in text)
+    again = ToolCall(f"d{text}", "roll", f'{{"sides": "{spelt}"}}')
     records = [
         Record("0", TS, "summary", text, "", covers=covers),
         Record("1", TS, "user", text, "t"),
         Record("2", TS, "event", text, "t"),
-        Record("3", TS, "assistant", text, "t", tool_calls=(asked,)),
+        Record("3", TS, "assistant", text, "t", tool_calls=(asked, again)),
         Record("4", TS, "tool", text, "t", tool_call_id="c"),
+        Record("6", TS, "tool", text, "t", tool_call_id=again.id),
         Record("5", TS, "assistant", text or "x", "t"),
     ]
     return context(records, blocks=(Block(text, "core/a.md", text, text),))
@@ -223,7 +232,7 @@ def test_the_recipe_is_raised_when_what_is_sent_changes() -> None:
     made = fingerprint(
         [found.prompt.messages, [(tool.name, tool.description) for tool in STANDARD]]
     )
-    assert (RECIPE, made) == (1, "9d551f34c117c717")
+    assert (RECIPE, made) == (1, "29397cf12be9d223")
 
 
 @pytest.mark.parametrize(("window", "works"), [(8192, True), (4096, True), (2600, False)])

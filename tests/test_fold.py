@@ -231,6 +231,17 @@ def test_a_message_that_fits_no_window_is_kept_and_said_to_be_too_long(talk: Tal
     assert talk.prompts[-1].messages[-1]["content"].endswith("Shorter, then.")
 
 
+def test_nothing_is_folded_for_a_turn_that_is_too_long_all_the_same(talk: Talk) -> None:
+    for number in range(6):
+        talk.say(f"Message {number} of Anna. {FILLER * 2}")
+    script(talk.agent, *[PromptTooLong("No model of ours takes that.")] * 20)
+    with pytest.raises(PromptTooLong, match="No model of ours takes that"):
+        talk.say("hi")
+    with pytest.raises(PromptTooLong, match="say it in parts"):
+        talk.say("word " * 5000)
+    assert not any(subject.startswith("fold") for subject in subjects(talk.agent))
+
+
 # ── summaries that cannot be used ─────────────────────────────────────────────────────────────
 
 
