@@ -357,7 +357,9 @@ class _Writing:
             {"role": "system", "content": self._instructions()},
             {"role": "user", "content": "\n\n".join(parts)},
         )
-        answer = self.purse.answer(self.client, Prompt(messages), self.window.count, keep=self.keep)
+        answer = self.purse.answer(
+            *(self.client, Prompt(messages), self.window.count, self.window.size), keep=self.keep
+        )
         self.model = answer.model or self.client.model
         self.usage += answer.usage
         text = clean(answer.text).strip()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LEAST_REPLY = 64
 """Tokens of an answer below which it is not asked for."""
 
+MOST_REPLY = 4096
+"""Tokens of an answer beyond which some models refuse to be asked."""
+
 
 class Purse:
     """What is left of the tokens of a turn and of a day."""
@@ -37,14 +40,15 @@ class Purse:
         """Whether tokens are counted at all."""
         return self._budget.tokens_per_turn is not None or self._budget.tokens_per_day is not None
 
-    def room(self, prompt: int) -> int:
-        """How many tokens the answer to a prompt of so many tokens may have.
+    def room(self, prompt: int, window: int) -> int:
+        """How many tokens the answer to a prompt of so many tokens may have, in such a window.
 
         Raises:
             OverBudget: hardly any, or none.
         """
-        need = int(prompt * self._scale) + LEAST_REPLY
-        found = []
+        size = int(prompt * self._scale)
+        need = size + LEAST_REPLY
+        found = [MOST_REPLY, max(window - size, LEAST_REPLY)]
         for spent, limit, word, key, later in (
             (
                 self._spent,
@@ -71,7 +75,9 @@ class Purse:
             found.append(limit - spent - need + LEAST_REPLY)
         return min(found)
 
-    def answer(self, client: Client, prompt: Prompt, count: Count, *, keep: int = 0) -> Completion:
+    def answer(
+        self, client: Client, prompt: Prompt, count: Count, window: int, *, keep: int = 0
+    ) -> Completion:
         """The whole answer to a prompt, paid for; so many tokens are left for the call after it.
 
         Raises:
@@ -81,7 +87,7 @@ class Purse:
         size = 0
         if self.bounded:
             size = sum(count_message(count, message) for message in prompt.messages)
-            prompt = replace(prompt, most=self.room(size + keep))
+            prompt = replace(prompt, most=self.room(size + keep, window + keep))
         heard: list[str] = []
         answer = Completion("")
         for part in client.complete(prompt):
@@ -91,14 +97,16 @@ class Purse:
                 heard.append(part)
         answer = replace(answer, text=answer.text or "".join(heard))
         if self.bounded:
-            self.take(size, count(answer.text), answer.usage)
+            return replace(answer, usage=self.take(size, count(answer.text), answer.usage))
         return answer
 
-    def take(self, prompt: int, answer: int, usage: Usage) -> None:
+    def take(self, prompt: int, answer: int, usage: Usage) -> Usage:
         """Note a call: its tokens as we count them, which stand where the model told none."""
         if usage.prompt:
             self._scale = max(self._scale, usage.prompt / prompt) if prompt else self._scale
-        self._spent += (usage.prompt or prompt) + (usage.completion or answer)
+        taken = replace(usage, prompt=usage.prompt or prompt, completion=usage.completion or answer)
+        self._spent += taken.prompt + taken.completion
+        return taken
 
 
 def spent_today(store: Store, config: AgentConfig) -> int:

@@ -101,6 +101,8 @@ class TurnRun:
         """What is in view."""
         self.window = agent.window
         self.purse = Purse(self.store, agent.config)
+        self._most = 0
+        """Tokens that the answer may have where there is a budget."""
         self.sent: Sent | None = None
         """What the last prompt was made from."""
         self._tools: tuple[Schema, ...] = ()
@@ -172,8 +174,9 @@ class TurnRun:
             if not completion.tool_calls:
                 self.reply = completion.text
                 if completion.finish == "length":
-                    budget = "what is left of the budget"
-                    what = budget if self.purse.bounded else "the model's own limit"
+                    what = "the model's own limit"
+                    if self.purse.bounded:
+                        what = f"{self._most:,} tokens, as agent.yaml has a budget"
                     yield self._warning(f"The reply was cut at {what}.")
                 elif not completion.text.strip():
                     yield self._warning("The model gave an empty reply: say it again, or /model.")
@@ -274,7 +277,8 @@ class TurnRun:
             self.sent = context.sent(self._files[1])
             prompt = context.prompt
             if self.purse.bounded:
-                prompt = replace(prompt, most=self.purse.room(context.tokens["total"]))
+                self._most = self.purse.room(context.tokens["total"], self.window.size)
+                prompt = replace(prompt, most=self._most)
             try:
                 completion = yield from self._heard(client, prompt)
                 break
@@ -297,7 +301,8 @@ class TurnRun:
         self.heard = []
         if self.purse.bounded:
             answer = self.window.count(completion.text)
-            self.purse.take(context.tokens["total"], answer, completion.usage)
+            usage = self.purse.take(context.tokens["total"], answer, completion.usage)
+            completion = replace(completion, usage=usage)
         ms, own_ms = self.watch.lap()
         self.usage += completion.usage
         self.model = completion.model or client.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -77,6 +78,7 @@ def test_a_model_that_tells_no_numbers_is_counted(make: Make) -> None:
     agent.chat("go")
     assert len(client.prompts) >= 2
     assert sum(client.sizes[: len(client.prompts)]) + 500 * len(client.prompts) <= 8000
+    assert spent(agent) >= 4000  # so that a day has an end as well
 
 
 def test_without_room_for_one_call_none_is_made(make: Make) -> None:
@@ -117,6 +119,20 @@ def test_a_day_has_its_tokens_over_all_threads(make: Make) -> None:
     other.close()
 
 
+def test_a_large_budget_asks_for_no_more_than_fits(make: Make) -> None:
+    """Endpoints refuse a prompt and an answer that are too long together, or the answer alone."""
+    agent = make()
+    configure(agent, "budget: {tokens_per_day: 1000000, steps: 1}\n")
+    path = agent.root / "agent.yaml"
+    for window in (4096, 100_000):
+        path.write_text(re.sub("context_window: .*", f"context_window: {window}", path.read_text()))
+        client = agent._client = Counting()
+        agent.chat("Hello.")
+        (prompt,), (size,) = client.prompts, client.sizes
+        assert prompt.most is not None
+        assert 64 <= prompt.most <= min(window - size, 4096)
+
+
 def test_steps(make: Make) -> None:
     agent = make(*[call("conversation_search", query="x")] * 9)
     configure(agent, "budget: {steps: 3}\n")
@@ -142,7 +158,11 @@ def test_what_the_endpoint_is_told(make: Make) -> None:
         client.close()
     assert "max_tokens" not in stub.requests[0]
     assert 100 < stub.requests[1]["max_tokens"] < 4000
-    assert warnings == ("The reply was cut at what is left of the budget.",)
+    cut = re.fullmatch(
+        r"The reply was cut at ([\d,]+) tokens, as agent.yaml has a budget.", *warnings
+    )
+    assert cut
+    assert 100 < int(cut[1].replace(",", "")) < 4000
     assert asked[0]["max_completion_tokens"] == 7
 
 
