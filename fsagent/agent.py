@@ -347,7 +347,8 @@ class Agent(Searching):
         window = config.context_window or (client and client.context_window) or DEFAULT_WINDOW
         if client and client.context_window:
             window = min(window, client.context_window)
-        count = (client and client.count) or counter(client.model if client else "")
+        model = client.model if client else self._model or config.model
+        count = (client and client.count) or counter(model)
         return Window(window, count, config.fold_at)
 
     # ── history ─────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from fsagent.clock import moment, stamp
-from fsagent.context import Context, Window, assemble, escape, to_messages
+from fsagent.context import REPLY, Context, Window, assemble, escape, to_messages
 from fsagent.errors import ConfigError, ModelError, OverBudget, PromptTooLong
 from fsagent.formats import clean, one_line
 from fsagent.llm import Client, Count, Prompt
@@ -36,6 +36,9 @@ CUTS = (8000, 4000, 2000, 1000, 400, 150)
 """Characters to which texts of tool calls are cut in a prompt that does not fit otherwise."""
 
 _SUMMARY_MAX = 2000
+_TIME = re.compile(r"^\[\w{3} \d{4}-\d\d-\d\d \d\d:\d\d\] ", re.MULTILINE)
+"""When a message was sent, as the lines of an extract begin."""
+
 _CALLS = 4
 """Model calls for one fold. A conversation that was imported, or lived long without folds, would
 take hundreds: of all but its end an extract is made."""
@@ -123,14 +126,15 @@ def _longest(room: int) -> int:
 
 def require_room(context: Context) -> None:
     """Raises ConfigError, with what it needs, where the window is too small to talk in."""
-    window = context.window.size
+    size = context.window.size
+    window = min(size, context.window.limit + REPLY)  # where fold_at leaves little of it
     if context.fits(window - TALK):
         return
-    needs = context.fixed + TALK
-    if needs > window:
+    needs = (context.fixed + TALK) * size // window
+    if needs > size:
         spent = context.tokens
         raise ConfigError(
-            f"The window of {window:,} tokens is too small: instructions and tools take "
+            f"The window of {size:,} tokens is too small: instructions and tools take "
             f"{spent['system'] + spent['tools']:,}, core memory {spent['blocks']:,}, and a "
             f"conversation needs {TALK:,}. Set context_window in agent.yaml to {needs:,} or more "
             "with a model that has it, turn tools off, or shorten core memory."
@@ -377,7 +381,7 @@ class _Writing:
         missing = _lost(facts(said), text)
         if missing:
             return f"It left out: {', '.join(missing)}."
-        missing = _lost(facts(before.split("\n")), text)
+        missing = _lost(facts(_TIME.sub("", before).split("\n")), text)
         if missing:
             return f"It left out, of the summary so far: {', '.join(missing)}."
         return ""

@@ -101,8 +101,8 @@ class TurnRun:
         """What is in view."""
         self.window = agent.window
         self.purse = Purse(self.store, agent.config)
-        self._most = 0
-        """Tokens that the answer may have where there is a budget."""
+        self._size, self._most = 0, 0
+        """Tokens of the last prompt, and that its answer may have, where there is a budget."""
         self.sent: Sent | None = None
         """What the last prompt was made from."""
         self._tools: tuple[Schema, ...] = ()
@@ -191,7 +191,9 @@ class TurnRun:
                     yield TextDelta(result.text)
             if over:
                 return
-        yield self._warning(f"The turn was stopped after {most} steps.")
+        yield self._warning(
+            f"The turn was stopped after {most} steps; agent.yaml may allow more (budget: steps)."
+        )
         self._record("event", f"The turn was stopped after {most} steps, without a reply.")
 
     # ── what the model is sent ────────────────────────────────────────────────────────────────
@@ -244,6 +246,8 @@ class TurnRun:
         what = fold.plan(context, self.id)
         if what is None:
             return
+        if self.purse.bounded:  # else a summary would be made for a call that is not
+            self.purse.room(what.then, self.window.size)
         zone = context.files.zone
         summary, ms = self.watch.apart(
             lambda: fold.summarise(client, what, self.window, zone, self.purse, keep=what.then)
@@ -277,7 +281,8 @@ class TurnRun:
             self.sent = context.sent(self._files[1])
             prompt = context.prompt
             if self.purse.bounded:
-                self._most = self.purse.room(context.tokens["total"], self.window.size)
+                self._size = context.tokens["total"]
+                self._most = self.purse.room(self._size, self.window.size)
                 prompt = replace(prompt, most=self._most)
             try:
                 completion = yield from self._heard(client, prompt)
@@ -370,7 +375,10 @@ class TurnRun:
         """Keep what was heard, and say in recall why there is no more of it."""
         if self.heard:
             text = clean("".join(self.heard))
-            self._record("assistant", text, model=self.model, sent=self.sent)
+            usage = None
+            if self.purse.bounded:  # it was paid for, though nobody has told how much
+                usage = self.purse.take(self._size, self.window.count(text), Usage())
+            self._record("assistant", text, model=self.model, sent=self.sent, usage=usage)
         if isinstance(error, FsagentError):
             why = f"The turn broke off: {error}"
         elif isinstance(error, KeyboardInterrupt | GeneratorExit):

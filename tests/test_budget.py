@@ -133,12 +133,35 @@ def test_a_large_budget_asks_for_no_more_than_fits(make: Make) -> None:
         assert 64 <= prompt.most <= min(window - size, 4096)
 
 
+def test_nothing_is_folded_for_a_call_that_is_not_made(make: Make) -> None:
+    agent = make(*["word " * 400] * 20)
+    path = agent.root / "agent.yaml"
+    path.write_text(re.sub("context_window: .*", "context_window: 4096", path.read_text()))
+    for _ in range(3):
+        agent.chat("go on")
+    configure(agent, "budget: {tokens_per_day: 2000}\n")
+    with pytest.raises(OverBudget, match="go on tomorrow"):
+        agent.chat("more " * 800)
+    assert not any(subject.startswith("fold") for subject in subjects(agent))
+
+
+def test_an_answer_that_was_broken_off_counts(make: Make) -> None:
+    agent = make("word " * 300)
+    configure(agent, "budget: {tokens_per_day: 100000}\n")
+    stream = agent.stream("go on")
+    next(stream)
+    stream.close()
+    assert spent(agent) > 1000
+
+
 def test_steps(make: Make) -> None:
     agent = make(*[call("conversation_search", query="x")] * 9)
     configure(agent, "budget: {steps: 3}\n")
     turn = agent.chat("go")
     assert turn.steps == 3
-    assert turn.warnings == ("The turn was stopped after 3 steps.",)
+    assert turn.warnings == (
+        "The turn was stopped after 3 steps; agent.yaml may allow more (budget: steps).",
+    )
 
 
 def test_what_the_endpoint_is_told(make: Make) -> None:

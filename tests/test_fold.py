@@ -295,6 +295,17 @@ def test_a_summary_that_forgets_the_one_before_is_not_taken(talk: Talk) -> None:
     assert "Hannover" in folded.summary.content
 
 
+def test_the_times_in_an_extract_are_no_facts(talk: Talk) -> None:
+    talk.write = ""
+    first, _ = talk.until_fold()
+    assert re.match(r"\[Sat 2026-11-21 ", first.summary.content)
+    talk.write = lambda prompt: " ".join(
+        dict.fromkeys(re.findall(r"Anna|(?<=number )\d+", prompt.messages[1]["content"]))
+    )
+    folded, _ = talk.until_fold()
+    assert folded.problem == ""
+
+
 def test_an_extract_of_an_extract_keeps_both(talk: Talk) -> None:
     talk.write = ""
     talk.say("My sister Berta lives in 30559 Hannover.")
@@ -440,7 +451,9 @@ def test_a_fold_that_another_builds_on_is_not_undone_before_it(talk: Talk) -> No
     second, _ = talk.until_fold()
     agent = talk.agent
     head = git(agent, "rev-parse", "HEAD")
-    with pytest.raises(UndoConflict, match=f"The summary {second.summary.id} builds on this one"):
+    with pytest.raises(
+        UndoConflict, match=rf"builds on this one: .*fsagent undo .* {second.commit[:7]}\)"
+    ):
         agent.undo(first.commit)
     assert git(agent, "rev-parse", "HEAD") == head
     agent.undo(second.commit)

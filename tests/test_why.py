@@ -127,6 +127,15 @@ def test_an_edited_line_keeps_its_earlier_wordings(make: Callable[..., Agent]) -
     ]
 
 
+def test_a_text_that_only_a_summary_holds(make: Callable[..., Agent]) -> None:
+    agent = make(*["word " * 500] * 9, "Tim moved; he lives by the canal.")
+    for number in range(9):
+        agent.chat(f"Message {number}")
+    assert agent.fold()
+    assert agent.why("by the canal")[0].text == "Tim moved; he lives by the canal."
+    assert agent.why("Message 3")[0].text == "Message 3"
+
+
 def test_a_person_s_edit_has_an_author_and_no_message(sarah: Agent) -> None:
     sarah.blocks["human"] = "Name: Tim\nLikes dice."
     origin = sarah.why("human")[-1]

@@ -57,7 +57,7 @@ def context(
     if step and not turn:
         raise click.UsageError("--step is the number of a model call in a turn: give --turn, too.")
     agent = Agent.open(directory, model=model)
-    if turn:
+    if turn is not None:
         _past(agent, turn, step, json_)
     else:
         found = (agent if at is None else agent.at(at)).context(thread)
@@ -78,9 +78,11 @@ def show(found: Context) -> None:
 
 
 def _past(agent: Agent, turn: str, step: int | None, json_: bool) -> None:
+    from fsagent.formats import counted
+
     prompts = agent.prompts(turn)
     if step and step > len(prompts):
-        raise click.UsageError(f"That turn has {len(prompts)} model calls.")
+        raise click.UsageError(f"That turn has {counted(len(prompts), 'model call')}.")
     number = step or len(prompts)
     made = prompts[number - 1]
     if json_:
@@ -98,7 +100,10 @@ def _past(agent: Agent, turn: str, step: int | None, json_: bool) -> None:
     elif made.same_messages:
         note_to_person(f"{call}: the messages to the byte; the tools have other schemas now.")
     else:
-        warn(f"{call}: not to the byte what was sent; a file that no commit holds was part of it.")
+        warn(
+            f"{call}: not to the byte what was sent: it was made from a file that no commit holds, "
+            "or from records that were edited since."
+        )
 
 
 @click.command()

@@ -37,7 +37,7 @@ class Calls:
     def add(self, record: Record, price: Price | None, *, new: bool) -> None:
         """Count a record that a call of a model left; ``new`` says that its turn begins."""
         assert record.usage  # noqa: S101 - that is how such a record is known
-        self.turns += new
+        self.turns += new and bool(record.turn)  # a fold by hand belongs to none
         self.calls += 1
         self.sent += record.usage.prompt
         self.cached += record.usage.cached

@@ -11,6 +11,7 @@ from dataclasses import replace
 from fsagent.clock import stamp
 from fsagent.errors import StoreError, UndoConflict
 from fsagent.records import Record
+from fsagent.repo import walk
 from fsagent.repo.walk import Entry
 from fsagent.store import Store
 from fsagent.view import code, codes, voided
@@ -43,13 +44,13 @@ def voiding(store: Store, lines: Iterable[Record], person: str, change: str) -> 
             for record in store.records(path)
             if (record.covers or record.voids) and record.thread == line.thread
         ]
-        told = f"{person} {_taking_back(line, marks)}"
+        told = f"{person} {_taking_back(store, line, marks)}"
         event = Record(clock.id(), stamp(clock.now()), "event", told, "", thread=line.thread)
         made.append(replace(event, change=change, voids=line.id))
     return made
 
 
-def _taking_back(line: Record, marks: list[Record]) -> str:
+def _taking_back(store: Store, line: Record, marks: list[Record]) -> str:
     """What it means that a line is taken back, in words for the agent."""
     void = voided(marks)
     if line.id in void:
@@ -66,7 +67,10 @@ def _taking_back(line: Record, marks: list[Record]) -> str:
     for other in others:
         if other.covers and mine & codes(other.covers):
             how = "stands for the same messages now" if again else "builds on this one"
-            raise UndoConflict(f"The summary {other.id} {how}: undo that fold first.")
+            pattern = f'"id": *"{other.id}"'
+            made = walk.last_with(store.repo, store.rev or "HEAD", pattern, ("recall",))
+            where = f"fsagent undo {store.root} {made.commit[:7]}" if made else "it is in no commit"
+            raise UndoConflict(f"A later summary {how}: undo that fold first ({where}).")
     count = summary.covers.count
     if again:
         return f"put a summary back: it stands for {count} messages again."

@@ -112,11 +112,16 @@ def _holding(store: Store, text: str) -> Origin:
         if found:
             newest = max(reversed(found), key=_when)
             return _origins(store, newest.path, [newest.line - 1], deep=True)[0]
+    retold = None
     for path in reversed(store.segments()):
         for number, line in reversed(list(enumerate(store.read(path).split(b"\n")))):
             record = _parsed(line)
-            if record and record.role not in _RETOLD and wanted in record.content.casefold():
-                return _origins(store, path, [number])[0]
+            if record and wanted in record.content.casefold():
+                if record.role not in _RETOLD:
+                    return _origins(store, path, [number])[0]
+                retold = retold or (path, number)
+    if retold:
+        return _origins(store, retold[0], [retold[1]])[0]
     raise StoreError(
         f"Neither memory nor recall holds {one_line(text)!r}. What comes near it: "
         f"fsagent search {store.root}"

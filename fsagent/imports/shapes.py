@@ -21,7 +21,6 @@ ROLES = {
     "assistant": "assistant",
     "model": "assistant",
     "ai": "assistant",
-    "event": "event",
 }
 """How a role is called in recall. What has another one, the output of a tool say, stays out."""
 
@@ -217,6 +216,8 @@ def date(value: Any) -> datetime | None:
         return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC)
     if not isinstance(value, str) or len(value) > 64:
         return None
+    if re.fullmatch(r"\d{9,13}(?:\.\d+)?", value):
+        return date(float(value))
     try:
         return datetime.strptime(value, "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
     except ValueError:
