@@ -255,6 +255,7 @@ class TurnRun:
         self.usage += summary.usage
         record = fold.record_of(self.store, what, summary, self.thread, self.id)
         record = replace(record, ms=ms)
+        self._commit()  # so that a git revert of the fold takes back the summary alone
         self._append(record, flush=True)
         self.records = uncovered(self.records)
         with self.store.change(

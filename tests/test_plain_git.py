@@ -16,6 +16,7 @@ from fsagent.history.join import Side, join
 from fsagent.repo.settings import DRIVERS
 
 from conftest import git
+from test_fold import Talk, everything
 
 Make = Callable[..., Agent]
 
@@ -68,6 +69,20 @@ def test_recall_by_its_records_and_memory_by_its_lines(make: Make, on_path: Path
     )
     assert git(agent, "status", "--porcelain") == ""
     assert agent.store.warnings == []
+
+
+def test_git_revert_of_a_fold_takes_back_the_summary_alone(make: Make, on_path: Path) -> None:
+    talk = Talk(make())
+    folded, _ = talk.until_fold()
+    agent = talk.agent
+    lines = everything(agent)
+    git(agent, "revert", "--no-edit", folded.commit)
+    assert everything(agent) == [line for line in lines if line.role != "summary"]
+    assert lines[0] in agent.context().records
+    assert all(prompt.same for prompt in agent.prompts(lines[-1].turn))
+    again, _ = talk.until_fold()
+    assert again.summary.covers
+    assert again.summary.covers.first == everything(agent)[0].id
 
 
 def test_where_fsagent_is_not_there_git_merges_text(make: Make, on_path: Path) -> None:

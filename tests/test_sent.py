@@ -231,12 +231,30 @@ def test_a_past_that_cannot_be_made_again(make: Make, change: Any, says: str) ->
     place = agent.root / path
     lines = place.read_text().splitlines()
     place.write_text("".join(f"{change(line)}\n" for line in lines))
+    git(agent, "commit", "-qa", "--amend", "--no-edit")
     with pytest.raises(StoreError, match=says):
         agent.prompts(turn)
     with pytest.raises(StoreError, match="There is no turn 'nonsense'"):
         agent.prompts("nonsense")
     with pytest.raises(StoreError, match="There is no turn ''"):
         agent.prompts("")
+
+
+def test_lines_of_the_turn_that_were_edited_or_reverted_since(make: Make) -> None:
+    note = call("archival_memory_insert", content="Tea.")
+    agent = make("Hello.", note, "Well.", "Hm.")
+    agent.chat("hi")
+    turn = agent.chat("I like tea.")
+    agent.chat("On.")
+    (path,) = agent.store.segments()
+    place = agent.root / path
+    place.write_text(place.read_text().replace("I like tea.", "I like coffee."))
+    assert [prompt.same for prompt in agent.prompts(turn)] == [True, True]
+    lines = place.read_text().splitlines(keepends=True)
+    place.write_text("".join(line for line in lines if turn.id not in line))
+    git(agent, "commit", "-qam", "a turn that never was")
+    first, second = agent.prompts(turn)
+    assert (first.same, second.same, second.holds("I like tea.")) == (True, True, True)
 
 
 def test_a_change_that_is_not_known_any_more(make: Make) -> None:

@@ -79,22 +79,34 @@ def prompts(store: Store, turn: str, tools: Iterable[Tool], window: Window) -> l
         StoreError: there is no such turn, or its answers do not say what their prompts were made
             from, or it was a recipe that is not known here.
     """
-    own = records_of(store, turn)
-    answers = [record for record in own if record.sent]
-    if not answers:
+    tools = tuple(tools)
+    own = _records_of(store, turn)
+    made = _prompts(store, own, tools, window)
+    if not made or not all(prompt.same_messages or prompt.purged for prompt in made):
+        # A line of the turn may have been edited since, or reverted: its commit has all of them.
+        for commit in named(store.repo, turn, store.rev or "HEAD")[-1:]:
+            then = _records_of(Past(store, commit), turn)
+            made, own = _prompts(store, then, tools, window) or made, own or then
+    if not own:
+        raise StoreError(
+            f"There is no turn {one_line(turn)!r}. See: fsagent log {store.root} --turns"
+        )
+    if not made:
         raise StoreError(
             f"No answer in the turn {one_line(turn)} says what its prompt was made from."
         )
-    making = _Making(store, own, tuple(tools), window)
-    return [making.prompt(answer, answer.sent) for answer in answers if answer.sent]
+    return made
 
 
-def records_of(store: Store, turn: str) -> list[Record]:
-    """The records of a turn, in order.
+def _prompts(
+    store: Store, own: list[Record], tools: tuple[Tool, ...], window: Window
+) -> list[PastPrompt]:
+    making = _Making(store, own, tools, window)
+    return [making.prompt(answer, answer.sent) for answer in own if answer.sent]
 
-    Raises:
-        StoreError: there is none.
-    """
+
+def _records_of(store: Store, turn: str) -> list[Record]:
+    """The records of a turn, in order; none if there is no such turn."""
     wanted = json.dumps(turn, ensure_ascii=False).encode()
     for paths in _likely(store, turn):
         parts = ((path, store.read(path)) for path in paths)
@@ -102,7 +114,7 @@ def records_of(store: Store, turn: str) -> list[Record]:
         found = [record for part in lines for record in part if turn and record.turn == turn]
         if found:
             return found
-    raise StoreError(f"There is no turn {one_line(turn)!r}. See: fsagent log {store.root} --turns")
+    return []
 
 
 def _likely(store: Store, turn: str) -> Iterator[list[str]]:
