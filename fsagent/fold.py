@@ -188,11 +188,12 @@ def fitted(context: Context) -> Context:
         shorter = assemble(context.files, context.records, context.window, cut=cut)
         if shorter.fits(limit):
             return shorter
-    tokens = context.tokens
+    acted = any(record.role == "tool" for record in context.records)
+    remedy = "ask for less at once" if acted else "say it in parts"
     raise PromptTooLong(
-        f"This turn needs {tokens['total'] - context.fixed:,} tokens and the window of "
-        f"{context.window.size:,} has {limit - context.fixed:,} for it: say it in parts, or put "
-        "a long text into a note and ask about it."
+        f"This turn needs {context.tokens['total'] - context.fixed:,} tokens and the window of "
+        f"{context.window.size:,} has {limit - context.fixed:,} for it: {remedy}, or put a long "
+        "text into a note and ask about it."
     )
 
 

@@ -164,8 +164,8 @@ class TurnRun:
         while self.steps < most:
             try:
                 completion = yield from self._ask(client)
-            except OverBudget as error:
-                if not self.steps:
+            except (OverBudget, PromptTooLong) as error:
+                if not self.steps or self.heard:
                     raise
                 yield self._warning(str(error))
                 self._record("event", f"The turn was stopped: {error}")

@@ -172,11 +172,10 @@ def test_a_file_that_is_no_text_stays_in_both_versions() -> None:
 # ── recall ────────────────────────────────────────────────────────────────────────────────────
 
 
-def line(second: int, ident: str = "", content: str = "x") -> str:
+def line(second: int, ident: str = "", content: str = "x", **more: str) -> str:
     ts = f"2026-11-21T09:{second // 60:02}:{second % 60:02}.000Z"
-    return json.dumps(
-        {"id": ident or f"r{second:03}", "ts": ts, "role": "user", "content": content}
-    )
+    made = {"id": ident or f"r{second:03}", "ts": ts, "role": "user", "content": content}
+    return json.dumps(made | more)
 
 
 def segment(*lines: str) -> str:
@@ -221,6 +220,21 @@ def test_of_a_record_that_both_sides_edited_one_counts_and_the_other_is_told() -
     assert text(base, theirs, theirs, RECALL) == theirs
     assert text(base, theirs, base, RECALL) == theirs
     assert text(base, segment(line(1)), segment(line(1)), RECALL) == segment(line(1))
+
+
+def test_of_records_that_are_in_different_threads_all_are_told_in_one_sentence() -> None:
+    """As where an export was taken in on both machines, and a conversation was renamed between."""
+    ours, theirs = (
+        Version(segment(*(line(n, thread=name) for n in range(9))).encode(), side, "", side[0] * 40)
+        for side, name in (("laptop", "claude-pears"), ("desktop", "claude-figs"))
+    )
+    outcome = merge_file(RECALL, None, ours, theirs)
+    assert outcome == merge_file(RECALL, None, theirs, ours)
+    assert outcome.data == ours.data
+    assert outcome.clashes == (
+        "9 records: the thread is 'claude-figs' at desktop (ddddddd), 'claude-pears' at laptop "
+        "(lllllll); that of laptop counts",
+    )
 
 
 def test_what_is_no_record_stays_and_so_does_an_order_that_somebody_made() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsagent import Agent, ToolContext, call, tool
+from fsagent import Agent, ToolContext, Turn, call, tool
 from fsagent.errors import ModelError, PromptTooLong, StoreError, UndoConflict
 from fsagent.fold import EXTRACT, facts
 from fsagent.formats import format_record
@@ -229,6 +229,21 @@ def test_a_message_that_fits_no_window_is_kept_and_said_to_be_too_long(talk: Tal
     assert len(talk.summaries) == 1
     assert talk.total(talk.summaries[0]) <= talk.agent.window.limit
     assert talk.prompts[-1].messages[-1]["content"].endswith("Shorter, then.")
+
+
+def test_steps_that_fill_the_window_end_the_turn(talk: Talk) -> None:
+    talk.say("Hello.")
+    notes = [call("archival_memory_insert", content=f"Fact {n}: {FILLER}") for n in range(90)]
+    config = talk.agent.root / "agent.yaml"
+    config.write_text(config.read_text() + "budget: {steps: 99}\n")
+    last = talk.say("Keep all of this.", *notes)[-1]
+    assert isinstance(last, Turn)
+    assert 20 < last.steps < 90
+    assert "ask for less at once" in last.warnings[0]
+    assert max(map(talk.total, talk.prompts)) <= talk.agent.window.limit
+    assert everything(talk.agent)[-1].content.startswith("The turn was stopped: This turn needs")
+    talk.items.clear()
+    assert talk.say("And now?")[-1].reply.startswith("Reply")
 
 
 def test_nothing_is_folded_for_a_turn_that_is_too_long_all_the_same(talk: Talk) -> None:

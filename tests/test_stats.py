@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fsagent import Agent, ToolContext, call, tool
+from fsagent.cli.common import columns
 from fsagent.cli.stats import _sparkline
 from fsagent.config import Price, parse_config
 from fsagent.errors import ConfigError
@@ -226,6 +227,20 @@ def test_the_screen(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "is no date" in shell.fails("stats", "sarah", "--since", "soon", status=2)
 
 
+def test_names_of_any_length_and_script(make: Make, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "80")
+    for label in ("项目", "x" * 60):
+        (shell.home / f"core/{label}.md").write_text("Tea.\n")
+    git(shell.home, "add", "-A")
+    git(shell.home, "commit", "-qm", "blocks", "--author", "田中太郎 <t@example.org>")
+    lines = plain(shell.run("stats", "sarah")[0]).splitlines()
+    bars = [columns(line[: line.index("▁")]) for line in lines if "▁" in line]
+    assert len(bars) == 4
+    assert set(bars) == {42}
+    assert max(map(columns, lines)) <= 80
+    assert plain(shell.run("why", "sarah", "项目")[0]).count("田中太郎") == 1
+
+
 def test_a_long_life_fits_the_terminal(make: Make, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     clock = FixedClock()
     clock.move(days=-400)
@@ -233,15 +248,15 @@ def test_a_long_life_fits_the_terminal(make: Make, shell: Shell, monkeypatch: py
     for _ in range(40):
         agent.chat("hi")
         clock.move(days=10)
-    for columns in (60, 100):
-        monkeypatch.setenv("COLUMNS", str(columns))
+    for wide in (60, 100):
+        monkeypatch.setenv("COLUMNS", str(wide))
         out, _ = shell.run("stats", "old")
         drawn = [
             line for line in out.splitlines() if line.startswith(("commits", "notes", "human"))
         ]
         assert len(drawn) == 3
-        assert max(map(len, drawn)) <= columns
-        assert len(drawn[0]) > columns - 30
+        assert max(map(len, drawn)) <= wide
+        assert len(drawn[0]) > wide - 30
         assert out.splitlines()[1].startswith("to 20")
         assert len([line for line in out.splitlines() if line.startswith("202")]) == 14
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")

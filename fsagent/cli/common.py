@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -144,7 +145,21 @@ def warn(text: str) -> None:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    wide = max(columns(row[0]) for row in rows)
+    widths = [max(map(len, column)) for column in zip(*(row[1:] for row in rows), strict=True)]
     for first, *others in rows:
-        cells = (f"{text:>{width}}" for text, width in zip(others, widths[1:], strict=True))
-        click.echo(f"{first:<{widths[0]}}  {'  '.join(cells)}".rstrip())
+        cells = (f"{text:>{width}}" for text, width in zip(others, widths, strict=True))
+        click.echo(f"{padded(first, wide)}  {'  '.join(cells)}".rstrip())
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a line takes: letters of East Asia take two."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+def padded(text: str, width: int) -> str:
+    """``text`` with spaces after it, as wide as ``width`` columns."""
+    return text + " " * (width - columns(text))

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fsagent.cli.common import as_json, directory, note_to_person, paged, print_json, warn
+from fsagent.cli.common import (
+    as_json,
+    columns,
+    directory,
+    note_to_person,
+    padded,
+    paged,
+    print_json,
+    warn,
+)
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -111,7 +120,7 @@ def _zone(directory: Path) -> tzinfo:
 
 def commit_line(commit: Commit, zone: tzinfo, what: str | None = None) -> str:
     """A commit on one line, as ``log`` prints it; ``what`` instead of its subject."""
-    name = click.style(f"{_cut(commit.author, 16):<16}", fg="green")
+    name = click.style(padded(_cut(commit.author, 16), 16), fg="green")
     return f"{_when(commit, zone)}  {name} {what or commit.subject}"
 
 
@@ -262,9 +271,10 @@ def why(directory: Path, what: tuple[str, ...], json_: bool) -> None:
 def _all_origins(origins: Sequence[Origin], zone: tzinfo) -> None:
     """Every line with its commit, and below each run of one commit why it was made."""
     wide = len(str(origins[-1].line)) if origins else 0
-    who = max((len(_author(origin)) for origin in origins), default=0)
+    names = [_cut(_author(origin), 16) for origin in origins]
+    who = max(map(columns, names), default=0)
     for at, origin in enumerate(origins):
-        name = f"{_author(origin):<{min(who, 16)}.16}"
+        name = padded(names[at], who)
         mark = click.style(f"{origin.line:>{wide}}", dim=True)
         click.echo(
             f"{mark}  {_when(origin.commit, zone)}  {click.style(name, fg='green')}  {origin.text}"

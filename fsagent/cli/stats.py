@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsagent.cli.common import as_json, directory, note_to_person, print_json, print_table
+from fsagent.cli.common import (
+    as_json,
+    columns,
+    directory,
+    note_to_person,
+    padded,
+    print_json,
+    print_table,
+)
+from fsagent.formats import one_line
 
 if TYPE_CHECKING:
     from fsagent.history.stats import Calls, Growth, Stats
@@ -21,6 +30,8 @@ if TYPE_CHECKING:
 _DAYS = 14
 """Days that have a line each; those before them are one."""
 _COLUMNS = ("turns", "calls", "sent", "cached", "answered", "model", "fsagent")
+_NAME_MAX = 40
+"""Characters of the name of a model, a tool or a block."""
 _BARS = " ▁▂▃▄▅▆▇█"
 _PLAIN_BARS = " .:-=+*#@"
 """For a terminal that cannot show the others."""
@@ -76,7 +87,10 @@ def _costs(found: Stats, currency: str) -> None:
     rows.append(["all", *_cells(found.total, money=money)])
     print_table([["day", *head], *rows])
     click.echo()
-    rows = [[name, *_cells(calls, money=money)] for name, calls in found.models.items()]
+    rows = [
+        [one_line(name, _NAME_MAX), *_cells(calls, money=money)]
+        for name, calls in found.models.items()
+    ]
     print_table([["model", *head], *rows])
     click.echo()
     if found.tools:
@@ -85,7 +99,13 @@ def _costs(found: Stats, currency: str) -> None:
             [
                 ["tool", "calls", "failed", "changes", "time"],
                 *(
-                    [name, f"{run.calls:,}", f"{run.failed:,}", f"{run.changes:,}", _time(run.ms)]
+                    [
+                        one_line(name, _NAME_MAX),
+                        f"{run.calls:,}",
+                        f"{run.failed:,}",
+                        f"{run.changes:,}",
+                        _time(run.ms),
+                    ]
                     for name, run in runs
                 ),
             ]
@@ -123,11 +143,11 @@ def _drawings(growth: Growth, blocks: Mapping[str, Block]) -> None:
         size = sizes[-1]
         about = "gone" if size is None else f"{size:,} of {limit:,} characters"
         per_cell = _gathered([size or 0 for size in sizes], cells, _last)
-        lines.append((label, per_cell, limit, about))
-    wide = max(len(label) for label, *_ in lines)
+        lines.append((one_line(label, _NAME_MAX), per_cell, limit, about))
+    wide = max(columns(label) for label, *_ in lines)
     for label, values, most, about in lines:
         drawn = click.style(_sparkline(values, most), fg="cyan")
-        click.echo(f"{label:<{wide}}  {drawn}  {about}")
+        click.echo(f"{padded(label, wide)}  {drawn}  {about}")
     first, last = growth.days[0], growth.days[-1]
     if cells >= len(f"{first}{last}") + 1:
         click.echo(f"{'':<{wide}}  {first}{last:>{cells - len(first)}}")
@@ -137,7 +157,8 @@ def _drawings(growth: Growth, blocks: Mapping[str, Block]) -> None:
 
 def _cells_for(days: int, labels: Sequence[str]) -> int:
     """How many characters a drawing has: one for each day, as far as there is room."""
-    room = shutil.get_terminal_size().columns - max(map(len, labels)) - 30
+    wide = max(columns(one_line(label, _NAME_MAX)) for label in labels)
+    room = shutil.get_terminal_size().columns - wide - 30
     return max(8, min(days, room)) if days > 8 else days
 
 

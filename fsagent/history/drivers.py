@@ -19,16 +19,18 @@ import heapq
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fsagent.config import parse_config
 from fsagent.errors import FsagentError
-from fsagent.formats import Page, one_line, parse_page
+from fsagent.formats import Page, counted, one_line, parse_page
 from fsagent.history.keys import merge_keys
 from fsagent.history.merge import Clash, Merged, take_back
 from fsagent.history.sections import Folded, united, written
+from fsagent.records import MAIN
 
 
 @dataclass(frozen=True)
@@ -238,16 +240,23 @@ def _edits(key: _Key, old: _Records, first: _Records, second: _Records) -> set[b
 def _settled_records(base: bytes, one: Version, two: Version) -> Iterator[str]:
     """A sentence for each record of which one version counts and another one does not.
 
-    What a side deleted is not quoted: what is said here gets into recall again.
+    What a side deleted is not quoted: what is said here gets into recall again. Of records that
+    are in different threads, and else the same, as an import on both sides leaves them where a
+    conversation was renamed in between, there is one for all.
     """
+    apart: Counter[tuple[str, str, str]] = Counter()
     old, first, second = (dict(_lines(data or b"")) for data in (base, one.data, two.data))
     for key in dict.fromkeys((*first, *second)):
         versions = _edits(key, old, first, second)
         if key in first and key in second:
             if len(versions) == 1:
                 continue
-            has = f"{one.kept} has {_shown(first[key])}, {two.kept} has {_shown(second[key])}"
             kept = one if max(versions) == first[key] else two
+            mine, other = (_of(found[key], "thread") or MAIN for found in (first, second))
+            if mine != other and _but_thread(first[key]) == _but_thread(second[key]):
+                apart[mine, other, kept.name] += 1
+                continue
+            has = f"{one.kept} has {_shown(first[key])}, {two.kept} has {_shown(second[key])}"
             yield f"record {one_line(key[0], 60)}: {has}; that of {kept.name} counts"
         elif key in old and old[key] not in versions:
             kept, gone = (one, two) if key in first else (two, one)
@@ -255,6 +264,17 @@ def _settled_records(base: bytes, one: Version, two: Version) -> Iterator[str]:
                 f"record {one_line(key[0], 60)}: {gone.name} deleted it, {kept.kept} changed it; "
                 "it stays deleted"
             )
+    for (mine, other, name), count in apart.items():
+        yield (
+            f"{counted(count, 'record')}: the thread is {one_line(mine)!r} at {one.kept}, "
+            f"{one_line(other)!r} at {two.kept}; that of {name} counts"
+        )
+
+
+def _but_thread(line: bytes) -> object:
+    """A record without its thread."""
+    found = _parsed(line)
+    return {**found, "thread": None} if isinstance(found, dict) else line
 
 
 def _shown(line: bytes) -> str:
@@ -280,12 +300,17 @@ def ident(line: bytes) -> str:
 
 def _of(line: bytes, key: str) -> str:
     """A text in a line of JSON, or ""."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return ""
+    found = _parsed(line)
     value = found.get(key) if isinstance(found, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def _parsed(line: bytes) -> object:
+    """What a line of JSON holds; None where it is none."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _in_order(one: list[_Key], two: list[_Key], lines: Mapping[_Key, bytes]) -> Iterable[_Key]:

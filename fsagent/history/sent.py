@@ -176,7 +176,10 @@ class _Making:
             own = walk.entries(repo, named(repo, answer.turn, self.store.rev or "HEAD"))
             below = [entry.parents[0] for entry in own.values() if entry.parents]
             if not below:
-                raise
+                raise StoreError(
+                    "The commit that this prompt was made from is not here: the history was "
+                    "rewritten (squashed, say), or the clone is shallow (git fetch --unshallow)."
+                ) from None
             return below
 
     def _schemas(self, past: Past) -> tuple[Schema, ...]:
