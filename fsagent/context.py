@@ -299,7 +299,7 @@ def to_messages(records: Sequence[Record], zone: ZoneInfo, cut: int | None = Non
             for call in record.tool_calls:
                 result = results.get(call.id)
                 text = escape(_shortened(result.content, cut)) if result else _MISSING
-                ident = _sound_id(call.id)
+                ident = sound_id(call.id)
                 found.append({"role": "tool", "tool_call_id": ident, "content": text})
     return list(found)
 
@@ -322,10 +322,10 @@ def _sound(call: ToolCall, cut: int | None) -> ToolCall:
     if cut is not None and len(arguments) > cut and isinstance(found, dict):
         short = {k: _shortened(v, cut) if isinstance(v, str) else v for k, v in found.items()}
         arguments = json.dumps(short, ensure_ascii=False)
-    return ToolCall(_sound_id(call.id), name or "_", escape(arguments))
+    return ToolCall(sound_id(call.id), name or "_", escape(arguments))
 
 
-def _sound_id(ident: str) -> str:
+def sound_id(ident: str) -> str:
     """The id of a call without what could stand for something in a template."""
     return re.sub(r"[^\w.:/+=-]", "_", ident, flags=re.ASCII)[:256]
 

@@ -36,6 +36,10 @@ CUTS = (8000, 4000, 2000, 1000, 400, 150)
 """Characters to which texts of tool calls are cut in a prompt that does not fit otherwise."""
 
 _SUMMARY_MAX = 2000
+_LEAST = 128
+"""Tokens that the shortest summary has, with what stands around it."""
+_AROUND = 32
+"""Tokens of what stands around it."""
 _TIME = re.compile(r"^\[\w{3} \d{4}-\d\d-\d\d \d\d:\d\d\] ", re.MULTILINE)
 """When a message was sent, as the lines of an extract begin."""
 
@@ -90,15 +94,17 @@ def plan(context: Context, turn: str = "") -> Plan | None:
     """
     window, zone = context.window, context.files.zone
 
-    def size(records: Sequence[Record]) -> int:
-        messages = to_messages(records, zone, context.cut)
+    def size(records: Sequence[Record], cut: int | None = context.cut) -> int:
+        messages = to_messages(records, zone, cut)
         return sum(count_message(window.count, message) for message in messages)
 
     free = max(window.limit - context.fixed, 0)
-    room = min(window.size // 8, free // 3, _SUMMARY_MAX)
     groups = turns(record for record in context.records if record.role != "summary")
     older = [group for group in groups if not turn or group[0].turn != turn]
-    keep = left = free // 2 - room - sum(size(g) for g in groups if turn and g[0].turn == turn)
+    own = [record for group in groups if turn and group[0].turn == turn for record in group]
+    beside = (free - size(own, CUTS[-1]) - _AROUND) * 2 // 3  # what fits beside a long turn
+    room = max(min(window.size // 8, free // 3, _SUMMARY_MAX, beside), 1)
+    keep = left = free // 2 - room - size(own)
     while older and size(older[-1]) <= left:
         left -= size(older.pop())
     if not older:
@@ -175,13 +181,14 @@ def crowded(context: Context) -> str:
     return "" if told else text
 
 
-def fitted(context: Context) -> Context:
-    """The context with the texts of tool calls cut until it fits, where folding was not enough.
+def fitted(context: Context, spare: int = 0) -> Context:
+    """The context with the texts of tool calls cut until it fits, where folding was not enough,
+    and leaves ``spare`` tokens.
 
     Raises:
         PromptTooLong: the turn under way alone is too long.
     """
-    limit = context.window.limit
+    limit = context.window.limit - spare
     if context.fits(limit):
         return context
     for cut in CUTS:
@@ -198,9 +205,11 @@ def fitted(context: Context) -> Context:
 
 
 def require_turn(context: Context, turn: str) -> None:
-    """Raises PromptTooLong where the turn under way is too long, whatever else is folded."""
+    """Raises PromptTooLong where the turn under way is too long, whatever else is folded: beside
+    it there is to be a summary, if a short one."""
     own = [record for record in context.records if record.turn == turn]
-    fitted(assemble(context.files, own, context.window))
+    spare = _LEAST if len(own) < len(context.records) else 0
+    fitted(assemble(context.files, own, context.window), spare)
 
 
 # ── the summary ───────────────────────────────────────────────────────────────────────────────

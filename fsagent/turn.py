@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fsagent import fold
 from fsagent.change import Adopted, Change
 from fsagent.clock import stamp
-from fsagent.context import Context, Files, assemble
-from fsagent.errors import FsagentError, OverBudget, PromptTooLong
+from fsagent.context import Context, Files, assemble, sound_id
+from fsagent.errors import ConfigError, FsagentError, OverBudget, OverLimit, PromptTooLong
 from fsagent.formats import clean, counted, one_line
 from fsagent.llm import Client, Completion, Prompt, Schema
 from fsagent.past import Past
 from fsagent.records import (
     MAIN,
+    Block,
     Event,
     Folded,
     Record,
@@ -74,6 +75,17 @@ def shortened(lines: list[str]) -> str:
     """Changed lines, as many as an agent is told."""
     patch = "\n".join(lines)
     return patch if len(patch) <= _EDIT_SHOWN else patch[:_EDIT_SHOWN] + "\n[…]"
+
+
+def distinct(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    """Calls of one answer, each with an id of its own, by which its result is known."""
+    found: dict[str, ToolCall] = {}
+    for number, call in enumerate(calls, 1):
+        ident = call.id
+        while sound_id(ident) in found:
+            ident = f"{number}-{ident}"
+        found[sound_id(ident)] = replace(call, id=ident)
+    return tuple(found.values())
 
 
 class TurnRun:
@@ -299,14 +311,15 @@ class TurnRun:
         completion = replace(
             completion,
             text=clean(completion.text),
-            tool_calls=tuple(
+            tool_calls=distinct(
                 ToolCall(clean(call.id), clean(call.name), clean(call.arguments))
                 for call in completion.tool_calls
             ),
         )
         self.heard = []
         if self.purse.bounded:
-            answer = self.window.count(completion.text)
+            said = (completion.text, *(f"{c.name}{c.arguments}" for c in completion.tool_calls))
+            answer = sum(map(self.window.count, said))
             usage = self.purse.take(context.tokens["total"], answer, completion.usage)
             completion = replace(completion, usage=usage)
         ms, own_ms = self.watch.lap()
@@ -363,9 +376,23 @@ class TurnRun:
         return result
 
     def _tool_context(self, change: Change) -> ToolContext:
-        change.require = self.window.require
+        change.require = self._require
         now, zone = self.store.clock.now(), self.agent.config.zone
         return ToolContext(change, self.agent.search, zone, now, self.id)
+
+    def _require(self, blocks: Sequence[Block]) -> None:
+        """Raises OverLimit where core memory would be more than the window has room for."""
+        self.window.require(blocks)
+        assert self._files is not None  # noqa: S101 - a tool is called by what was asked with them
+        files = replace(self._files[2], blocks=tuple(blocks))
+        context = assemble(files, (), self.window)
+        try:
+            fold.require_room(context)
+        except ConfigError:
+            raise OverLimit(
+                f"Core memory would take {context.tokens['blocks']:,} tokens, and then the window "
+                "is too small to talk in: shorten something in it first, or keep a note."
+            ) from None
 
     def _tell(self, adopted: Adopted) -> None:
         """Let the agent know, by an event, what a person changed by hand."""

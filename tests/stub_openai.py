@@ -76,7 +76,7 @@ def stub_openai(*answers: Answer) -> Iterator[Stub]:
             if "status" in answer:
                 self._json(answer["status"], {"error": answer["error"]})
             elif "raw" in answer:
-                self._send(200, "application/json", answer["raw"])
+                self._send(200, answer.get("kind", "application/json"), answer["raw"])
             elif body.get("stream") and not stub.always_whole:
                 self._stream(body, answer)
             else:

@@ -23,6 +23,7 @@ from fsagent.context import (
     fingerprint,
 )
 from fsagent.errors import ConfigError
+from fsagent.llm import Prompt
 from fsagent.records import Block, Covers, Record, ToolCall
 from fsagent.tokens import at_most, count_tools, counter, encoding
 from fsagent.tools.memory import STANDARD
@@ -277,6 +278,26 @@ def test_core_memory_as_a_whole_has_a_share(make: Make) -> None:
     fits = call("core_memory_append", label="f", content="One more line.")
     script(agent, fits, "ok")
     assert agent.chat("go").tool_calls[0].status == "success"
+
+
+def test_core_memory_never_grows_until_the_window_is_too_small_to_talk_in(make: Make) -> None:
+    agent = make(human="")
+    config = agent.root / "agent.yaml"
+    config.write_text(re.sub(r"window: \d+", "window: 4096", config.read_text()))
+    (agent.root / "system.md").write_text("Be kind to everybody, and brief. " * 140)
+    text = "The quick brown fox jumps over the lazy dog. " * 8
+    append = call("core_memory_append", label="human", content=text)
+
+    def answer(prompt: Prompt) -> Any:
+        return append if prompt.messages[-1]["role"] == "user" and prompt.tools else "Well."
+
+    script(agent, *[answer] * 60)
+    results = [agent.chat("go").tool_calls[0] for _ in range(9)]
+    refused = next(result for result in results if result.status == "error")
+    assert "the window is too small to talk in: shorten something" in refused.text
+    assert agent.window.core_used(list(agent.blocks.values())) < agent.window.core
+    append = call("memory_rethink", label="human", new_memory="A fox.")
+    assert agent.chat("Please do.").tool_calls[0].status == "success"
 
 
 def test_a_hand_edit_over_the_share_is_kept_shown_and_asked_to_be_shortened(make: Make) -> None:

@@ -231,6 +231,26 @@ def test_a_message_that_fits_no_window_is_kept_and_said_to_be_too_long(talk: Tal
     assert talk.prompts[-1].messages[-1]["content"].endswith("Shorter, then.")
 
 
+def test_a_message_that_just_fits_is_taken_whatever_was_said_before(talk: Talk) -> None:
+    talk.until_fold()
+    window = talk.agent.window
+    free = window.limit - talk.agent.context().fixed
+    text = "word " * (1000 * (free - 200) // window.count("word " * 1000))
+    assert free - 250 < window.count(text) < free - 150
+    events = talk.say(text)
+    folded = next(event for event in events if isinstance(event, Folded))
+    assert window.count(folded.summary.content) < 150
+    assert isinstance(events[-1], Turn)
+    assert talk.total(talk.prompts[-1]) <= window.limit
+    with pytest.raises(PromptTooLong, match=r"needs ([\d,]+) tokens") as caught:
+        talk.say("word " * free)
+    assert "say it in parts" in str(caught.value)
+    folds = [one for one in subjects(talk.agent) if one.startswith("fold: ")]
+    with pytest.raises(PromptTooLong):
+        talk.say("word " * free)
+    assert [one for one in subjects(talk.agent) if one.startswith("fold: ")] == folds
+
+
 def test_steps_that_fill_the_window_end_the_turn(talk: Talk) -> None:
     talk.say("Hello.")
     notes = [call("archival_memory_insert", content=f"Fact {n}: {FILLER}") for n in range(90)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -146,6 +147,19 @@ def test_an_endpoint_that_finds_the_prompt_too_long(says: str) -> None:
         pytest.raises(PromptTooLong, match="context_window"),
     ):
         list(client(stub).complete(PROMPT))
+
+
+@pytest.mark.parametrize("says", [*TOO_LONG[:2], "The model is down."])
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_error_in_an_answer_that_began_as_a_good_one(says: str, stream: bool) -> None:
+    """As some servers do once they have promised a stream."""
+    line = json.dumps({"error": {"message": says, "type": "BadRequestError", "code": 400}})
+    answer: dict[str, object] = error(200, says)
+    if stream:
+        answer = {"raw": f"data: {line}\n\n".encode(), "kind": "text/event-stream"}
+    with stub_openai(answer) as stub, pytest.raises(ModelError, match=re.escape(says)) as caught:
+        list(client(stub, stream=stream).complete(PROMPT))
+    assert isinstance(caught.value, PromptTooLong) == (says in TOO_LONG)
 
 
 @pytest.mark.parametrize("says", ["max_tokens is too large", "unknown field `tools`", "bad role"])

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -255,6 +256,28 @@ def test_lines_of_the_turn_that_were_edited_or_reverted_since(make: Make) -> Non
     git(agent, "commit", "-qam", "a turn that never was")
     first, second = agent.prompts(turn)
     assert (first.same, second.same, second.holds("I like tea.")) == (True, True, True)
+
+
+def test_an_import_in_the_middle_of_a_turn_that_folds(make: Make, tmp_path: Path) -> None:
+    """The agent is told of it from the next turn on."""
+    talk = Talk(make())
+    agent = talk.agent
+    file = tmp_path / "old.jsonl"
+    file.write_text('{"role": "user", "content": "Old.", "ts": "2024-01-01T10:00:00Z"}\n')
+
+    def write(prompt: Prompt) -> str:
+        other = Agent.open(agent.root, agent.client)
+        other.import_file(file)
+        other.close()
+        return summed()(prompt)
+
+    talk.write = write
+    talk.until_fold()
+    turn = [record.turn for record in everything(agent) if record.sent][-1]
+    assert any("into recall" in r.content for r in everything(agent) if r.role == "event")
+    assert [prompt.same for prompt in agent.prompts(turn)] == [True]
+    talk.say("And?")
+    assert "into recall" in str(talk.prompts[-1])
 
 
 def test_a_change_that_is_not_known_any_more(make: Make) -> None:

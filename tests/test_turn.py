@@ -45,6 +45,23 @@ def test_a_turn_with_two_writes_leaves_three_commits(make: Make) -> None:
     assert agent.blocks["human"].text == "Name: Tim\nLives in Utrecht."
 
 
+def test_calls_with_one_id_get_a_result_each(make: Make) -> None:
+    dup = [
+        ToolCall("dup", "archival_memory_insert", '{"content": "A first note."}'),
+        ToolCall("dup", "conversation_search", '{"query": "zebra"}'),
+        ToolCall("2-dup", "conversation_search", '{"query": "yak"}'),
+    ]
+    agent = make(dup, "Done.")
+    agent.chat("go")
+    asked, *results = agent.context().prompt.messages[-5:-1]
+    ids = [one["id"] for one in asked["tool_calls"]]
+    assert len(set(ids)) == 3
+    assert [one["tool_call_id"] for one in results] == ids
+    assert "Kept as note" in results[0]["content"]
+    assert "zebra" in results[1]["content"]
+    assert "yak" in results[2]["content"]
+
+
 def test_the_commit_of_a_tool_call_says_where_it_came_from(make: Make) -> None:
     agent = make(call("core_memory_append", label="human", content="Likes tea."), "Yes.")
     turn = agent.chat("I like tea.")

@@ -26,10 +26,14 @@ from fsagent.tools.toolbox import Toolbox
 from fsagent.view import read, uncovered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from fsagent.store import Store
     from fsagent.tools import Tool
+
+
+_BACK = 20
+"""Commits back from that of a prompt's files, among which the one is with which its turn began."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class _Making:
     tools: tuple[Tool, ...]
     window: Window
     before: list[Record] | None = None
-    """What was in view when the first of them was made, but for the turn's own records."""
+    """What was in view when the turn began, once that is sure."""
 
     def prompt(self, answer: Record, sent: Sent) -> PastPrompt:
         if sent.recipe != RECIPE:
@@ -143,17 +147,34 @@ class _Making:
                 f"The prompt of {answer.id} was made by recipe {sent.recipe}, and this version of "
                 f"fsagent knows recipe {RECIPE}: use the version of then."
             )
-        made = [self._made(answer, sent, commit) for commit in self._commits(answer, sent)]
-        return next((one for one in made if one.same_messages), made[0])
+        made: list[PastPrompt] = []
+        for commit in self._commits(answer, sent):
+            for before in self._befores(answer, commit):
+                made.append(self._made(answer, sent, commit, before))
+                if made[-1].same_messages:
+                    self.before = before
+                    return made[-1]
+                if len(made[-1].context.records) == sent.count:
+                    break
+        return made[0]
 
-    def _made(self, answer: Record, sent: Sent, commit: str) -> PastPrompt:
+    def _befores(self, answer: Record, commit: str) -> Iterator[list[Record]]:
+        """What may have been in view when the turn began, but for its own records: what was at
+        the commit of the files, or earlier, where an import or a pull came in between."""
+        if self.before is not None:
+            yield self.before
+            return
+        for at in walk.back_from(self.store.repo, commit, _BACK):
+            view = read(Past(self.store, at), answer.thread)
+            yield [record for record in view if record.turn != answer.turn]
+
+    def _made(
+        self, answer: Record, sent: Sent, commit: str, before: Sequence[Record]
+    ) -> PastPrompt:
         past = Past(self.store, commit)
-        if self.before is None:
-            view = read(past, answer.thread)
-            self.before = [record for record in view if record.turn != answer.turn]
         ids = [record.id for record in self.own]
         end = ids.index(sent.last) + 1 if sent.last in ids else ids.index(answer.id)
-        records = uncovered([*self.before, *self.own[:end]])
+        records = uncovered([*before, *self.own[:end]])
         files = Files.of(past, self._schemas(past))
         context = assemble(files, records, self.window, cut=sent.cut)
         return PastPrompt(

@@ -109,7 +109,12 @@ class OpenAIClient(Client):
                 # As plain data: a model of each piece costs more than the piece.
                 parts = self._streamed(raw.parse(to=openai.Stream[object]))
             else:  # asked for or not, some endpoints answer all at once
-                parts = self._whole(json.loads(raw.http_response.read()))
+                answer = json.loads(raw.http_response.read())
+                if "error" in answer and not answer.get("choices"):
+                    why = answer["error"]
+                    said = why.get("message") if isinstance(why, dict) else why
+                    raise openai.APIError(str(said), raw.http_response.request, body=why)
+                parts = self._whole(answer)
             for part in parts:
                 if isinstance(part, Completion):
                     self._exchanged(raw.http_response.request.content, part)
@@ -181,13 +186,11 @@ class OpenAIClient(Client):
             ) from error
         except openai.APIStatusError as error:
             status = error.status_code
-            if status in (400, 413, 422, 500) and _TOO_LONG.search(f"{error.code} {_said(error)}"):
-                raise PromptTooLong(
-                    f"{self._url} says that the prompt is too long for {self.model} "
-                    f"({_said(error)}): set context_window in agent.yaml to what it can take."
-                ) from error
+            if status in (400, 413, 422, 500):
+                self._if_too_long(error)
             raise ModelError(f"{self._url} refused ({status}): {_said(error)}") from error
-        except openai.APIError as error:
+        except openai.APIError as error:  # in a stream, where the status was 200 already
+            self._if_too_long(error)
             raise ModelError(f"{self._url} broke off its answer: {_said(error)}") from error
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ModelError(
@@ -199,6 +202,14 @@ class OpenAIClient(Client):
                 raise
             # The client wraps what its transport raises, but not in the middle of a stream.
             raise ModelError(f"{self._url} broke off its answer: try again.") from error
+
+    def _if_too_long(self, error: openai.APIError) -> None:
+        """Raises PromptTooLong where that is what the endpoint says."""
+        if _TOO_LONG.search(f"{error.code} {_said(error)}"):
+            raise PromptTooLong(
+                f"{self._url} says that the prompt is too long for {self.model} "
+                f"({_said(error)}): set context_window in agent.yaml to what it can take."
+            ) from error
 
 
 def _gather(calls: dict[int, dict[str, str]], part: dict[str, Any]) -> None:

@@ -382,6 +382,13 @@ def line_of(repo: Repo, rev: str = "HEAD") -> list[str]:
     return out.decode().split()
 
 
+def back_from(repo: Repo, commit: str, most: int) -> list[str]:
+    """So many commits of the branch itself, from ``commit`` back; of a merge, its first side."""
+    limit = f"--max-count={most}"
+    out = repo._git("rev-list", "--first-parent", limit, "--end-of-options", commit, "--")
+    return out.decode().split()
+
+
 def holding(repo: Repo, commit: str, pattern: str, under: Sequence[str]) -> list[str]:
     """The files of a commit (its id) with a line that matches an extended regular expression.
 
