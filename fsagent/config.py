@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from fsagent.clock import born
 from fsagent.errors import ConfigError
 from fsagent.formats import is_limit, load_yaml, scalar, words_of
 from fsagent.records import Usage
@@ -49,8 +51,9 @@ class Price:
 
     def of(self, usage: Usage) -> float:
         """What these tokens cost."""
-        fresh = usage.prompt - usage.cached
-        cost = fresh * self.sent + usage.cached * self.cached + usage.completion * self.answered
+        cached = min(usage.cached, usage.prompt)  # some endpoints count the two apart
+        fresh = usage.prompt - cached
+        cost = fresh * self.sent + cached * self.cached + usage.completion * self.answered
         return cost / 1e6
 
 
@@ -102,6 +105,12 @@ class AgentConfig:
         """
         names = [name for name in self.prices if model.startswith(name)]
         return self.prices[max(names, key=len)] if names else None
+
+    @property
+    def born(self) -> datetime | None:
+        """When the agent was made, as its id tells. What stands in recall from before was lived by
+        another one, of which it is a fork, and was paid for there."""
+        return born(self.id)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -9,9 +9,10 @@ an extract, and the turn goes on.
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from fsagent.clock import moment, stamp
@@ -267,8 +268,10 @@ def by_hand(store: Store, client: Client, context: Context, thread: str) -> Fold
     if what is None:
         return None
     purse = Purse(store, store.config)
+    began = time.monotonic()
     summary = summarise(client, what, context.window, context.files.zone, purse)
     record = record_of(store, what, summary, thread, "")
+    record = replace(record, ms=round((time.monotonic() - began) * 1000))
     with store.change(subject(record), model=record.model) as change:
         change.begin()
         path, data = store.with_records([record])
@@ -309,7 +312,8 @@ class _Writing:
             text, chunks = self._extract(text, first), chunks[1 - _CALLS :]
         for chunk in chunks:
             text = self._written(text, chunk)
-        return Summary(text, self.usage, self.model, self.problem)
+        usage = self.usage + self.purse.lost()
+        return Summary(text, usage, self.model, self.problem)
 
     @property
     def _most(self) -> int:

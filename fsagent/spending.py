@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fsagent.clock import moment
 from fsagent.config import AgentConfig
-from fsagent.errors import OverBudget
+from fsagent.errors import ModelError, OverBudget
 from fsagent.llm import Client, Completion, Count, Prompt
 from fsagent.records import Usage
 from fsagent.tokens import count_message
@@ -31,6 +31,7 @@ class Purse:
         self._spent = 0
         self._scale = 1.0
         """How many tokens the model counts where we count one."""
+        self._lost = Usage()
         self._before = 0
         if self._budget.tokens_per_day is not None:
             self._before = spent_today(store, config)
@@ -90,15 +91,25 @@ class Purse:
             prompt = replace(prompt, most=self.room(size + keep, window + keep))
         heard: list[str] = []
         answer = Completion("")
-        for part in client.complete(prompt):
-            if isinstance(part, Completion):
-                answer = part
-            else:
-                heard.append(part)
+        try:
+            for part in client.complete(prompt):
+                if isinstance(part, Completion):
+                    answer = part
+                else:
+                    heard.append(part)
+        except ModelError:
+            if self.bounded and heard:
+                self._lost += self.take(size, count("".join(heard)), Usage())
+            raise
         answer = replace(answer, text=answer.text or "".join(heard))
         if self.bounded:
             return replace(answer, usage=self.take(size, count(answer.text), answer.usage))
         return answer
+
+    def lost(self) -> Usage:
+        """The tokens of answers that broke off, since this was asked last."""
+        lost, self._lost = self._lost, Usage()
+        return lost
 
     def take(self, prompt: int, answer: int, usage: Usage) -> Usage:
         """Note a call: its tokens as we count them, which stand where the model told none."""
@@ -113,6 +124,7 @@ def spent_today(store: Store, config: AgentConfig) -> int:
     """The tokens of all calls of this day, in the agent's time zone."""
     now = store.clock.now().astimezone(config.zone)
     begin = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = max(begin, config.born or begin)
     total = 0
     for path in store.paths("recall", backwards=True):
         day = path.removeprefix("recall/")[:10].replace("/", "-")

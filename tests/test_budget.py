@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fsagent import Agent, call
+from fsagent.clock import Clock
 from fsagent.config import Budget, parse_config
-from fsagent.errors import ConfigError, OverBudget
+from fsagent.errors import ConfigError, ModelError, OverBudget
 from fsagent.llm import Client, Completion, Prompt
 from fsagent.llm.openai import OpenAIClient
 from fsagent.records import MAIN, ToolCall, Usage, Warned
@@ -143,6 +146,60 @@ def test_nothing_is_folded_for_a_call_that_is_not_made(make: Make) -> None:
     with pytest.raises(OverBudget, match="go on tomorrow"):
         agent.chat("more " * 800)
     assert not any(subject.startswith("fold") for subject in subjects(agent))
+
+
+def test_the_arguments_of_calls_count(make: Make) -> None:
+    agent = make()
+
+    class Silent(type(agent.client)):  # type: ignore[misc]
+        def complete(self, prompt: Prompt) -> Iterator[str | Completion]:
+            for part in super().complete(prompt):
+                yield replace(part, usage=Usage()) if isinstance(part, Completion) else part
+
+    agent._client = Silent([call("archival_memory_insert", content="word " * 3000), "Done."])
+    configure(agent, "budget: {tokens_per_day: 100000}\n")
+    agent.chat("go")
+    assert [r.usage.completion > 3000 for r in records(agent) if r.usage] == [True, False]
+
+
+def test_a_summary_that_was_broken_off_counts(make: Make) -> None:
+    agent = make()
+
+    class Breaks(type(agent.client)):  # type: ignore[misc]
+        def complete(self, prompt: Prompt) -> Iterator[str | Completion]:
+            if prompt.tools:
+                yield from super().complete(prompt)
+            else:
+                yield "word " * 100
+                raise ModelError("The line is down.")
+
+    agent._client = Breaks(["word " * 300] * 20)
+    for _ in range(15):
+        agent.chat("go on")
+    configure(agent, "budget: {tokens_per_day: 100000}\n")
+    folded = agent.fold()
+    assert folded
+    assert folded.summary.usage
+    assert folded.summary.usage.completion >= 200  # it was asked for twice
+    assert folded.summary.usage.prompt > 1000
+    assert folded.summary.ms is not None
+
+
+def test_a_fork_has_a_day_of_its_own(make: Make, tmp_path: Path) -> None:
+    agent = make("Hello.", "Well.", clock=Clock())
+    configure(
+        agent, "budget: {tokens_per_day: 4000, steps: 1}\nprices: {scripted: {in: 1, out: 2}}\n"
+    )
+    agent._client = Counting()
+    agent.chat("go on")
+    with pytest.raises(OverBudget):
+        agent.chat("go on")
+    fork = agent.fork(tmp_path / "fork")
+    fork._client = Counting()
+    assert fork.stats().total.calls == 0
+    assert fork.chat("hi").steps == 1
+    assert fork.stats().total.calls == 1
+    fork.close()
 
 
 def test_an_answer_that_was_broken_off_counts(make: Make) -> None:

@@ -127,7 +127,9 @@ def stats(store: Store, since: datetime | None = None) -> Stats:
 def _made_here(
     store: Store, config: AgentConfig, since: datetime | None
 ) -> Iterator[tuple[Record, str]]:
-    """The records of calls, oldest first, with their day; what was imported is not among them."""
+    """The records of calls, oldest first, with their day; what was imported is not among them, nor
+    what another agent lived, of which this one is a fork."""
+    since = max(filter(None, (since, config.born)), default=None)
     first = f"{since - timedelta(days=2):recall/%Y/%m/%d}" if since else ""
     for path in store.segments():
         if path < first:  # it is called by the day of its first record, in UTC
