@@ -23,6 +23,7 @@ from fsagent.config import FOLD_AT
 from fsagent.errors import OverLimit
 from fsagent.formats import clean, counted, tool_call_json
 from fsagent.llm import Count, Message, Prompt, Schema, encoded
+from fsagent.marks import escape
 from fsagent.records import Block, Record, Sent, ToolCall
 from fsagent.tokens import MESSAGE_OVERHEAD, at_most, count_message, count_tools, message_texts
 from fsagent.view import turns
@@ -39,15 +40,6 @@ REPLY = 512
 
 CORE_SHARE = 0.25
 """The part of the window that core memory as a whole may take."""
-
-_MARKS = re.compile(
-    r"<(?=\s*+(?:/\s*+)?(?:core_memory|block|event|summary|messages)\b"  # our own
-    r"|[|｜]|<\s*+/?SYS>>|/?(?:s|bos|eos|start_of_turn|end_of_turn|tool_call|tool_response)>)"
-    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT)\])",
-    re.IGNORECASE,
-)
-"""What gives a prompt its structure: our tags, and the marks of common models' chat templates,
-which many servers take for the real ones wherever they stand."""
 
 _MISSING = "(The turn ended before this call gave a result.)"
 _BEFORE = "<event>What was said before this is in the summary.</event>"
@@ -261,11 +253,6 @@ def core_memory(blocks: Iterable[Block]) -> str:
         head = f'<block label="{_attribute(block.label)}"{about} used="{used}">'
         parts.append(f"{head}\n{escape(block.text)}\n</block>" if block.text else f"{head}</block>")
     return "\n".join([*parts, "</core_memory>"])
-
-
-def escape(text: str) -> str:
-    """``text`` with what structures a prompt made harmless, and nothing else changed."""
-    return _MARKS.sub(lambda mark: "&lt;" if mark[0] == "<" else "&#91;", text)
 
 
 def _attribute(text: str) -> str:

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from fsagent.clock import moment, stamp
-from fsagent.context import REPLY, Context, Window, assemble, escape, to_messages
+from fsagent.context import REPLY, Context, Window, assemble, to_messages
 from fsagent.errors import ConfigError, ModelError, OverBudget, PromptTooLong
 from fsagent.formats import clean, one_line
 from fsagent.llm import Client, Count, Prompt
+from fsagent.marks import escape
 from fsagent.records import PRESSURE, Covers, Folded, Record, Usage
 from fsagent.secret import masked
 from fsagent.spending import Purse

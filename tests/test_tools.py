@@ -24,6 +24,23 @@ def run(agent: Agent, name: str, /, **arguments: Any) -> ToolResult:
     return agent.chat("go").tool_calls[0]
 
 
+def test_what_is_escaped_in_the_prompt_can_be_edited_as_it_is_seen(make: Make) -> None:
+    text = "Writes <summary> tags, [INST] and &lt;b>.\nLikes <think> tanks."
+    agent = make(human=text)
+    seen = "Writes &lt;summary> tags, &#91;INST] and &lt;b>."
+    assert seen in agent.context().prompt.messages[0]["content"]
+    run(
+        agent, "core_memory_replace", label="human", old_content=seen, new_content=seen + " &lt;/s>"
+    )
+    assert agent.blocks["human"].text == text.replace("b>.", "b>. </s>")
+    run(agent, "memory_replace", label="human", old_string="Likes &lt;think>", new_string="Has")
+    assert agent.blocks["human"].text == text.split("\n")[0] + " </s>\nHas tanks."
+    run(agent, "memory_rethink", label="human", new_memory=seen)
+    assert agent.blocks["human"].text == text.split("\n")[0]
+    run(agent, "memory_rethink", label="persona", new_memory="About &lt;summary> as HTML.")
+    assert agent.blocks["persona"].text == "About &lt;summary> as HTML."
+
+
 @pytest.fixture
 def agent(make: Make) -> Agent:
     agent = make(human="Name: Tim\nLikes tea\nLikes tea a lot")

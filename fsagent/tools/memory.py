@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from fsagent.clock import day, moment
 from fsagent.errors import ToolError
 from fsagent.formats import one_line
+from fsagent.marks import escape, unescape
 from fsagent.records import MAIN, Answer, Block, Doc, Hit
 from fsagent.secret import masked
 from fsagent.tools import Tool, ToolContext, tool
@@ -55,6 +56,7 @@ def core_memory_replace(ctx: ToolContext, label: str, old_content: str, new_cont
     block = ctx.change.block(label)
     if not old_content:
         raise ToolError("old_content is empty: give the exact text that is to be replaced.")
+    old_content, new_content = _as_stored(block, old_content, new_content)
     places = block.text.count(old_content)
     if not places:
         raise ToolError(_not_there(block, "old_content", old_content))
@@ -78,6 +80,7 @@ def memory_replace(ctx: ToolContext, label: str, old_string: str, new_string: st
         raise ToolError("old_string is empty: give the exact text that is to be replaced.")
     for name, text in (("old_string", old_string), ("new_string", new_string)):
         _no_line_numbers(name, text)
+    old_string, new_string = _as_stored(block, old_string, new_string)
     starts = [found.start() for found in re.finditer(re.escape(old_string), block.text)]
     if not starts:
         raise ToolError(_not_there(block, "old_string", old_string))
@@ -124,6 +127,8 @@ def memory_rethink(ctx: ToolContext, label: str, new_memory: str) -> str:
         label: The block to rewrite.
         new_memory: The whole new text of the block.
     """
+    if escape(text := ctx.change.block(label).text) != text:
+        new_memory = unescape(new_memory)
     ctx.change.subject = f"{label}: rewritten"
     changed = _set(ctx, label, new_memory)
     return f"Rewrote {label!r}. {_room(changed)}"
@@ -260,6 +265,13 @@ def _not_there(block: Block, name: str, text: str) -> str:
     near = difflib.get_close_matches(text.strip(), lines, n=1, cutoff=0.4)
     help_ = f"The nearest line is: {near[0]}" if near else "Copy the text from the block as it is."
     return f"{name} does not occur in block {block.label!r}, so nothing was changed. {help_}"
+
+
+def _as_stored(block: Block, old: str, new: str) -> tuple[str, str]:
+    """What is to be replaced by what, as it stands in the block: a model may have copied it from
+    its prompt, where marks are escaped."""
+    plain = unescape(old)
+    return (plain, unescape(new)) if old not in block.text and plain in block.text else (old, new)
 
 
 def _no_line_numbers(name: str, text: str) -> None:
