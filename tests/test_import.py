@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -345,6 +346,45 @@ def test_an_imported_conversation_goes_on(sarah: Agent, tmp_path: Path) -> None:
     sarah.chat("Really a leek?", thread=thread)
     assert [m["role"] for m in client.prompts[0].messages[1:]] == ["user", "assistant"] * 2 + ["user"]  # fmt: skip
     assert "2023-11-14 22:13] When do I plant garlic?" in client.prompts[0].messages[1]["content"]
+
+
+def test_each_conversation_has_a_thread_of_its_own_whatever_it_is_called(
+    sarah: Agent, tmp_path: Path
+) -> None:
+    def lines(path: str, *threads: object) -> Path:
+        place = tmp_path / path
+        place.parent.mkdir(exist_ok=True)
+        said = [
+            {"role": "user", "content": f"{path} {thread}", "ts": f"2024-01-01T10:00:0{n}Z"}
+            | ({"thread": thread} if thread else {})
+            for n, thread in enumerate(threads)
+        ]
+        place.write_text("\n".join(map(json.dumps, said)))
+        return place
+
+    alice, bob = lines("alice/chat.jsonl", ""), lines("bob/chat.jsonl", "")
+    assert [*sarah.import_file(alice).threads] == ["import-chat"]
+    (other,) = sarah.import_file(bob).threads
+    assert re.fullmatch(r"import-chat-[0-9a-f]{6}", other)
+    assert sarah.import_file(alice).known == sarah.import_file(bob).known == 1
+    long = "A conversation about the garden behind the house number"
+    names = ["Work", "work", "🙂", "🙃", 5, f"{long} 1", f"{long} 2"]
+    assert len(sarah.import_file(lines("x.jsonl", *names)).threads) == len(names)
+    # One that says how it is called goes on, as where each day has a file of its own.
+    assert [*sarah.import_file(lines("y.jsonl", "diary")).threads] == ["import-y-diary"]
+    later = tmp_path / "y.jsonl"
+    later.write_text(later.read_text().replace("2024", "2025"))
+    assert [*sarah.import_file(later).threads] == ["import-y-diary"]
+    talk = {"session_1_date_time": "1:56 pm on 8 May, 2023"}
+    said = [{"speaker": "Ann", "dia_id": "D1:1", "text": "Hi."}]
+    locomo = [
+        {"conversation": {"speaker_a": "Ann", "speaker_b": "Bob", **talk, "session_1": said}},
+        {"conversation": {"speaker_a": "Cas", "speaker_b": "Bob", **talk}
+         | {"session_1": [{"speaker": "Cas", "dia_id": "D1:1", "text": "Ho."}]}},
+    ]  # fmt: skip
+    place = tmp_path / "locomo.json"
+    place.write_text(json.dumps(locomo))
+    assert len(sarah.import_file(place).threads) == 2
 
 
 def test_an_id_of_another_file_is_another_message(sarah: Agent, tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ class _Known:
 
     def __init__(self, store: Store) -> None:
         self._threads: dict[str, list[tuple[datetime, str]]] = {}
+        self._owners: dict[str, str] = {}
+        """The threads that there are; the key of those that a conversation of this file has."""
         self.begun = False
         """Whether the conversation has begun to which the agent's events belong."""
         for segment in store.segments():
@@ -101,6 +103,17 @@ class _Known:
     def add(self, ident: str, at: datetime, thread: str) -> None:
         """Take note of a message, and of the thread that it is in."""
         self._threads.setdefault(ident[-CHANCE:], []).append((at, thread))
+        self._owners.setdefault(thread, "")
+
+    def name(self, talk: Talk, key: str, name: str) -> str:
+        """A name for the thread of a new conversation, which no other one has: ``name``, or that
+        and a part of a hash. One that says itself how it is called goes on with that."""
+        owner = self._owners.get(name)
+        alike = owner is not None and owner != key and (owner or not talk.key)
+        if alike or talk.source in ("chatgpt", "claude"):
+            name += f"-{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()[:6]}"
+        self._owners[name] = key
+        return name
 
     def thread(self, ident: str, at: datetime) -> str | None:
         """The thread of a message; None where it is not there."""
@@ -186,9 +199,10 @@ def _lines(
                 extra={"session": session} if session else {},
             )
             made.append((at, place, record))
-    thread = thread or _thread(
-        talk, allowed
-    )  # a conversation that was renamed goes on where it began
+    if not thread:  # one that was renamed goes on where it began
+        title = slug(masked(talk.title, allowed)[0], "untitled")
+        own = key or talk.said[0].key or talk.said[0].text
+        thread = thread_name(known.name(talk, own, f"{talk.source}-{title}"))
     for at, _, record in made:
         known.add(record.id, at, thread)
     if made:
@@ -202,14 +216,6 @@ def _lines(
 def _plausible(when: datetime | None, now: datetime) -> datetime | None:
     """A date at which somebody can have talked to a machine, or None."""
     return when if when and when.year >= 1960 and when < now + _DAY else None
-
-
-def _thread(talk: Talk, allowed: tuple[str, ...]) -> str:
-    """The name of the thread that a conversation becomes."""
-    name = f"{talk.source}-{slug(masked(talk.title, allowed)[0], 'untitled')}"
-    if talk.source in ("chatgpt", "claude"):  # where several may have one title
-        name += f"-{hashlib.sha256(talk.key.encode(errors='surrogatepass')).hexdigest()[:6]}"
-    return thread_name(name)
 
 
 # ── to files ──────────────────────────────────────────────────────────────────────────────────

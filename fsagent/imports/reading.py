@@ -178,7 +178,7 @@ class _Lines:
         """
         said = line(value)
         thread = value.get("thread")
-        thread = thread if isinstance(thread, str) else ""
+        thread = str(thread) if isinstance(thread, str | int) else ""
         if said:  # an id may be no more than a number, which another file has as well
             text = f"{said.when}\n{said.role}\n{said.name}\n{said.text}"
             name = said.key + hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
