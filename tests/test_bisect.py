@@ -15,8 +15,9 @@ from fsagent.llm import Completion, Prompt
 
 from conftest import git, script
 from test_cli import Shell, plain, shell, tool
+from test_undo_merged import head, learn, pair, together
 
-__all__ = ["shell"]
+__all__ = ["pair", "shell"]
 
 
 @pytest.fixture
@@ -86,6 +87,65 @@ def test_a_thousand_commits(make: Callable[..., Agent]) -> None:
     found = agent.bisect("it is HERE")
     assert (found.commit.subject, found.message) == ("617", None)
     assert found.steps <= 12
+
+
+def test_beyond_a_merge(pair: tuple[Agent, Agent]) -> None:
+    """What another side of a merge brought is found where it was learned, and not at the merge."""
+    one, two = pair
+    for number in range(4):
+        learn(one, f"Shared {number}.")
+    one.sync()
+    two.sync()
+    script(one, call("core_memory_append", label="human", content="Has a cat."), "Ok.")
+    cat = one.chat("I have a cat.").commits[0]
+    learn(one, "Has a dog.")
+    learn(two, "Likes tea.")
+    together(one, two)
+    assert cat not in git(one, "rev-list", "--first-parent", "HEAD").split()
+    for agent in pair:
+        found = agent.bisect("Has a cat.")
+        assert found.commit.commit == cat
+        assert found.before == git(one, "rev-parse", f"{cat}^").strip()
+        assert found.message
+        assert found.message.content == "I have a cat."
+        assert found.steps < 10
+    # A merge that lies on the other side of a merge, and a second side of that one.
+    learn(two, "Likes milk.")
+    boat = learn(one, "Owns a boat.")
+    together(one, two)
+    git(one, "branch", "other", f"{boat}^")
+    git(one, "checkout", "-q", "other")
+    learn(one, "Sings.")
+    git(one, "merge", "-q", "-s", "ours", "main")
+    git(one, "checkout", "-q", "main", "--", ".")
+    git(one, "commit", "-q", "--amend", "--no-edit")
+    assert one.bisect("Owns a boat.").commit.commit == boat
+
+
+def test_a_merge_that_brought_back_what_one_side_took_away(sarah: Agent) -> None:
+    came = learn(sarah, "Likes tea.")
+    sarah.notes.add("later")
+    git(sarah, "branch", "side")
+    sarah.blocks["human"] = "Name: Tim"
+    git(sarah, "checkout", "-q", "side")
+    sarah.notes.add("on the side")
+    git(sarah, "checkout", "-q", "main")
+    git(sarah, "merge", "-q", "-s", "ours", "--no-commit", "side")
+    git(sarah, "checkout", "-q", "side", "--", ".")
+    git(sarah, "commit", "-q", "-m", "both")
+    assert sarah.bisect("Likes tea.").commit.commit == came
+
+
+def test_what_only_a_merge_holds(sarah: Agent) -> None:
+    git(sarah, "branch", "side")
+    sarah.notes.add("here")
+    git(sarah, "checkout", "-q", "side")
+    sarah.notes.add("on the side")
+    git(sarah, "checkout", "-q", "main")
+    git(sarah, "merge", "-q", "--no-commit", "side")
+    (sarah.root / "core/human.md").write_text("Likes tea.\n")
+    git(sarah, "commit", "-q", "-a", "-m", "both, and tea")
+    assert sarah.bisect("Likes tea.").commit.commit == head(sarah)
 
 
 def test_what_a_search_finds(diary: Agent) -> None:

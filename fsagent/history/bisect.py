@@ -20,6 +20,7 @@ from fsagent.repo import walk
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
+    from fsagent.repo import Repo
 
 FIRST = 10
 """Hits among which the one that is looked for has to be."""
@@ -31,15 +32,15 @@ Test = Callable[[str], bool]
 """Whether it is there at a commit."""
 
 Progress = Callable[[str, bool, int], None]
-"""Told each step: the commit, whether it is there, and how many steps are left at most."""
+"""Told each step: the commit, whether it is there, and how many are left at most on this side."""
 
 
 @dataclass(frozen=True)
 class Found:
     """The commit after which something is there, its turn's records, and the steps it took.
 
-    ``commit`` is that of the first side where branches were merged. ``before`` is the commit before
-    it, None where it was there from the beginning.
+    A merge is ``commit`` only where none of its sides had it. ``before`` is the commit before it,
+    None where it was there from the beginning.
     """
 
     commit: Commit
@@ -59,30 +60,51 @@ def first(agent: Agent, there: Test, what: str, progress: Progress | None = None
         StoreError: it is not there now; ``what`` is how it is called then.
     """
     store = agent.store
-    commits = walk.line_of(store.repo, store.rev) if store.rev else []
+    line = walk.line_of(store.repo, store.rev) if store.rev else []
     steps = 0
 
-    def ask(number: int, left: int) -> bool:
+    def ask(commit: str, left: int) -> bool:
         nonlocal steps
         steps += 1
-        found = there(commits[number])
+        found = there(commit)
         if progress:
-            progress(commits[number], found, left)
+            progress(commit, found, left)
         return found
 
-    low, high = -1, len(commits) - 1  # it is not there at low, and there at high
-    if not commits or not ask(high, max(high, 0).bit_length()):
+    if not line or not ask(line[-1], (len(line) - 1).bit_length()):
         raise StoreError(
             f"{what} is not there now, so there is no commit since which it is. "
             f"What comes near it: fsagent search {store.root}"
         )
+    commit, before = _first_of(line, -1, ask)
+    while side := _side_with(store.repo, commit, ask):
+        # It came to this branch with a merge: it is asked of the other side since they parted,
+        # and of what both share only if it was there by then.
+        line = walk.line_of(store.repo, side)
+        own = len(walk.line_of(store.repo, side, beyond=before))
+        low = len(line) - own - 1
+        if low >= 0 and ask(line[low], own.bit_length()):
+            line, low = line[: low + 1], -1
+        commit, before = _first_of(line, low, ask)
+    return _found(agent, commit, before, steps)
+
+
+def _first_of(line: list[str], low: int, ask: Callable[[str, int], bool]) -> tuple[str, str | None]:
+    """The first commit of a line that has it, and the one before: the last has it, ``low`` not."""
+    high = len(line) - 1
     while high - low > 1:
         middle = (low + high) // 2
-        if ask(middle, (high - low - 1).bit_length() - 1):
+        if ask(line[middle], (high - low - 1).bit_length() - 1):
             high = middle
         else:
             low = middle
-    return _found(agent, commits[high], commits[low] if low >= 0 else None, steps)
+    return line[high], line[low] if low >= 0 else None
+
+
+def _side_with(repo: Repo, merge: str, ask: Callable[[str, int], bool]) -> str | None:
+    """The parent that brought it to a merge, whose first parent has it not."""
+    others = walk.entries(repo, [merge])[merge].parents[1:]
+    return next((one for one in others if ask(one, 0)), None)
 
 
 def _found(agent: Agent, commit: str, before: str | None, steps: int) -> Found:

@@ -376,9 +376,13 @@ def before(repo: Repo, when: datetime, rev: str = "HEAD") -> str | None:
     return out.decode().strip() or None
 
 
-def line_of(repo: Repo, rev: str = "HEAD") -> list[str]:
-    """The commits of the branch itself up to ``rev``, oldest first: of a merge, its first side."""
-    out = repo._git("rev-list", "--first-parent", "--reverse", "--end-of-options", rev, "--")
+def line_of(repo: Repo, rev: str = "HEAD", beyond: str | None = None) -> list[str]:
+    """The commits of the branch itself up to ``rev``, oldest first: of a merge, its first side.
+
+    With ``beyond``, only those that the history of that commit does not have.
+    """
+    revs = [rev, *([f"^{beyond}"] if beyond else [])]
+    out = repo._git("rev-list", "--first-parent", "--reverse", "--end-of-options", *revs, "--")
     return out.decode().split()
 
 
