@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from fsagent import Agent, call
+from fsagent import Agent, ScriptedClient, ToolContext, call
+from fsagent import tool as agent_tool
+from fsagent.clock import id_of, stamp
 from fsagent.errors import StoreError
+from fsagent.history.log import happenings
 from fsagent.history.name import commit_of
+from fsagent.records import Commit
 
-from conftest import git
+from conftest import git, script
 from test_cli import Shell, plain, shell, tool
+from test_undo_merged import pair
 
-__all__ = ["shell"]
+__all__ = ["pair", "shell"]
 
 
 @pytest.fixture
@@ -52,6 +59,70 @@ def test_turns(utrecht: Shell) -> None:
     assert found[3] | {"commits": []} == {
         "turn": None, "said": None, "author": "Tim", "tools": {}, "commits": [],
     }  # fmt: skip
+
+
+def test_a_turn_is_one_line_whatever_was_committed_in_its_midst(
+    pair: tuple[Agent, Agent],
+) -> None:
+    @agent_tool
+    def look_up(ctx: ToolContext) -> str:
+        """Look it up, while a person writes to the files."""
+        (agent.root / "core/persona.md").write_text("I am Sarah.\n")
+        with closing(Agent.open(agent.root, clock=agent.store.clock)) as other:
+            other.notes.add("By the way.")
+        return "Found."
+
+    client = ScriptedClient([])
+    agent = Agent.open(pair[0].root, client, tools=[look_up], clock=pair[0].store.clock)
+    script(
+        agent,
+        call("core_memory_append", label="human", content="Lives in Utrecht."),
+        [call("look_up"), call("core_memory_append", label="human", content="Has a cat.")],
+        "Noted.",
+        "Hello.",
+    )
+    agent.chat("I live in Utrecht. I have a cat.")
+    agent.chat("Hello!")
+    kinds = ["note" if "note" in one.subject else one.tool or "recall" for one in agent.log()]
+    assert kinds.index("note") > kinds.index("core_memory_append")  # it is in the midst
+    log = list(agent.turns())
+    assert sum(len(one.commits) for one in log) == len(agent.log())
+    turns = [one for one in log if one.turn]
+    assert [one.said for one in turns] == ["Hello!", "I live in Utrecht. I have a cat."]
+    assert turns[1].tools == {"core_memory_append": 2}
+    assert len(turns[1].commits) == 3
+
+
+def test_turns_of_two_machines_at_one_time(make: Callable[..., Agent]) -> None:
+    """Each is told once, and a long log begins to appear at once."""
+    store = make().store
+    begin = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+    read = []
+
+    def commits() -> Iterator[Commit]:
+        for hour in range(1000):
+            one, two = (begin - timedelta(hours=hour, seconds=n) for n in (30, 40))
+            turns = (id_of(one, "one"), id_of(two, "two"), None)
+            for number in range(12):
+                read.append(number)
+                ts = stamp(begin - timedelta(hours=hour, seconds=2 * number))
+                turn = turns[number % 3]
+                yield Commit(f"{hour}-{number}", ts, "sarah", "", "turn: Hi!", turn=turn)
+
+    found = happenings(store, commits())
+    first = next(found)
+    assert [one.commit for one in first.commits] == ["0-0", "0-3", "0-6", "0-9"]
+    assert len(read) == 13
+    rest = list(found)
+    assert [one.commits[0].commit for one in rest[:4]] == ["0-1", "0-2", "0-5", "0-8"]
+    assert len({one.turn for one in rest if one.turn}) == sum(1 for one in rest if one.turn) == 1999
+    assert sum(len(one.commits) for one in rest) == 12_000 - 4
+    # An id that tells no time: what follows it directly.
+    odd = [
+        Commit(str(n), stamp(begin), "sarah", "", "turn: Hi!", turn=t)
+        for n, t in enumerate("aabba")
+    ]
+    assert [len(one.commits) for one in happenings(store, odd)] == [2, 2, 1]
 
 
 def test_show_a_commit_a_change_and_a_turn(utrecht: Shell) -> None:

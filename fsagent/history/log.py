@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fsagent.clock import born, moment
 from fsagent.history.why import Recall
 from fsagent.records import Commit
 
@@ -30,16 +31,37 @@ class Happening:
 
 
 def happenings(store: Store, commits: Iterable[Commit]) -> Iterator[Happening]:
-    """Commits, newest first, by turns, as they come."""
+    """Commits, newest first, by turns, as they come, each turn once, where its last commit stands.
+
+    Others may have committed in the midst of a turn. So it is held back until a commit comes that
+    is older than the turn, whose id tells when it began.
+    """
     recall = Recall(store)
     number = itertools.count()
-    # What is no turn's stands alone.
-    for _, group in itertools.groupby(commits, lambda one: one.turn or next(number)):
-        found = tuple(group)
-        yield Happening(found[0].turn, _said(recall, found), found)
+    held: dict[str | int, list[Commit]] = {}
+    for commit in commits:
+        # What is no turn's stands alone.
+        held.setdefault(commit.turn or next(number), []).append(commit)
+        while held and _is_whole(held[first := next(iter(held))], commit):
+            yield _happening(recall, held.pop(first))
+    yield from (_happening(recall, found) for found in held.values())
 
 
-def _said(recall: Recall, commits: tuple[Commit, ...]) -> str:
+def _is_whole(found: Sequence[Commit], now: Commit) -> bool:
+    """Whether none of the commits that come after ``now`` can belong to these."""
+    turn = found[0].turn
+    if turn is None or now.turn == turn:
+        return turn is None
+    begun, when = born(turn), moment(now.ts)
+    # A commit knows whole seconds only.
+    return begun is None or when is None or when < begun.replace(microsecond=0)
+
+
+def _happening(recall: Recall, found: Sequence[Commit]) -> Happening:
+    return Happening(found[0].turn, _said(recall, found), tuple(found))
+
+
+def _said(recall: Recall, commits: Sequence[Commit]) -> str:
     """What was said: the subject of the recall commit has it, unless that one is left out."""
     if not commits[0].turn:
         return ""
