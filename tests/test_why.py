@@ -16,8 +16,9 @@ from fsagent.history.lines import matched
 
 from conftest import FixedClock, git, script, wide
 from test_cli import Shell, plain, shell, tool
+from test_undo_merged import pair
 
-__all__ = ["shell"]
+__all__ = ["pair", "shell"]
 
 
 def said(agent: Agent, what: str) -> dict[str, str | None]:
@@ -61,6 +62,31 @@ def test_what_was_said_before_midnight_is_around_it(make: Callable[..., Agent]) 
     assert len(agent.store.segments()) == 2
     [origin] = agent.why("human:7")
     assert [record.content for record in origin.around][:2] == ["Do you like tea?", "Yes."]
+
+
+def test_what_was_said_before_is_of_the_same_conversation(pair: tuple[Agent, Agent]) -> None:
+    """And not what was said later, or elsewhere, on another machine or in another thread."""
+    one, two = pair
+    script(one, "Hello from the laptop.", "Hello from the kitchen.", "It will rain.")
+    script(two, call("core_memory_append", label="human", content="Has a dog."), "Noted.", "Yes.")
+    one.chat("Hello!")
+    one.chat("Hello!", thread="kitchen")
+    two.chat("I have a dog.")
+    one.chat("What will the weather be like?")
+    one.sync()
+    assert two.sync().merged
+    [origin] = two.why("human:7")
+    assert [record.content for record in origin.around][:2] == [
+        "Hello from the laptop.",
+        "I have a dog.",
+    ]
+    script(two, call("core_memory_append", label="human", content="Has a boat."), "Noted.")
+    two.chat("I have a boat.", thread="kitchen")
+    [origin] = two.why("human:8")
+    assert [record.content for record in origin.around][:2] == [
+        "Hello from the kitchen.",
+        "I have a boat.",
+    ]
 
 
 def test_a_line_is_named_in_many_ways(make: Callable[..., Agent]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fsagent.clock import moment
 from fsagent.errors import StoreError
-from fsagent.formats import one_line, parse_page, parse_record
+from fsagent.formats import may_hold, one_line, parse_page, parse_record
 from fsagent.history.lines import NOBODY, Step, trace
 from fsagent.records import Commit, Record
 from fsagent.repo import walk
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 WHOLE = ("system.md", "agent.yaml")
 """Files at the top that can be asked about."""
 
+
+_DAY = len("recall/2026/11/21-")
+"""The beginning of a segment's name that says its day."""
 
 _RETOLD = ("tool", "summary")
 """Roles of records that repeat what was said elsewhere."""
@@ -219,7 +223,7 @@ class Recall:
             own = parse_record(lines[index].decode())
             turn = turn or own.turn
             if not turn:
-                return [*(_spoken(lines[:index]) or self._last_before(path)), own]
+                return [*self._last_before(own, path, lines[:index]), own]
             if at + 1 < len(order):  # a turn may go on in the next segment
                 after = self._beside(path, 1)
                 lines += self._lines(after) if after else []
@@ -227,7 +231,7 @@ class Recall:
             near = {n: _parsed(line) for n, line in enumerate(lines) if mark in line}
             inside = {n: one for n, one in near.items() if one and one.turn == turn} or {index: own}
             first = min(inside)
-            return [*(_spoken(lines[:first]) or self._last_before(path)), *inside.values()]
+            return [*self._last_before(inside[first], path, lines[:first]), *inside.values()]
         return []
 
     def _near(self, ts: str) -> list[str]:
@@ -238,14 +242,26 @@ class Recall:
         if not when:
             return self._segments[::-1]
         days = {f"recall/{when + timedelta(days=n):%Y/%m/%d}-" for n in (-1, 0, 1)}
-        near = [path for path in self._segments if path[:18] in days]
+        near = [path for path in self._segments if path[:_DAY] in days]
         known = set(near)
         return near[::-1] + [path for path in reversed(self._segments) if path not in known]
 
-    def _last_before(self, path: str) -> list[Record]:
-        """What was said last before a segment, which may begin with a new day."""
-        earlier = self._beside(path, -1)
-        return _spoken(self._lines(earlier)) if earlier else []
+    def _last_before(self, first: Record, path: str, lines: Sequence[bytes]) -> list[Record]:
+        """What was said last in its thread before a record, which stands after ``lines``.
+
+        That may be in a segment of an earlier day, or of another machine, which wrote its own ones.
+        """
+        segments, found, day = self._segments or [], None, ""
+        # A segment is named after its first record, so those from here on came later.
+        for other in reversed(segments[: bisect_left(segments, f"{path[:_DAY]}{first.id}")]):
+            if found and other[:_DAY] != day:
+                break  # whatever is there was said on an earlier day
+            if not may_hold(self._read(other), first.thread):
+                continue
+            one = _last_said(lines if other == path else self._lines(other), first)
+            if one and (found is None or _age(one) > _age(found)):
+                found, day = one, other[:_DAY]
+        return [found] if found else []
 
     def _beside(self, path: str, step: int) -> str | None:
         segments = self._segments or []
@@ -261,10 +277,20 @@ class Recall:
         return self._read(path).split(b"\n")
 
 
-def _spoken(lines: Sequence[bytes]) -> list[Record]:
-    """The last record of these lines that somebody said, if there is one."""
-    records = map(_parsed, reversed(lines))
-    return next(([one] for one in records if one and one.content and one.role != "tool"), [])
+def _last_said(lines: Sequence[bytes], before: Record) -> Record | None:
+    """The last record of these lines that somebody said in the thread of a record, before it."""
+    for record in map(_parsed, reversed(lines)):
+        if not record or record.thread != before.thread or _age(record) >= _age(before):
+            continue
+        if record.content and record.role != "tool":
+            return record
+    return None
+
+
+def _age(record: Record) -> tuple[float, str]:
+    """What sorts records by time, those of one moment as they were written."""
+    when = moment(record.ts)
+    return when.timestamp() if when else 0.0, record.id
 
 
 def _is(line: bytes, quoted: bytes, ident: str) -> bool:
