@@ -343,3 +343,25 @@ def test_a_long_history_is_not_read_for_its_newest_commit(
     monkeypatch.setattr(walk, "log", log)
     assert mine in [entry.commit.commit for entry in newest(sarah.store, 3)]
     assert len(read) == 4  # the merge, and both sides of it
+
+
+def test_a_clash_names_who_wrote_the_words_under_an_earlier_name(
+    pair: tuple[Agent, Agent],
+) -> None:
+    """And not who renamed the file on another machine, and merged them there."""
+    one, two = pair
+    note = one.notes.add("The boat lies in Ghent.\nBerth nine.")
+    made = head(one)
+    one.sync()
+    two.sync()
+    path = one.root / note.path
+    path.write_text(path.read_text().replace("nine", "ten"))
+    one.adopt()
+    wrote = head(one)
+    (two.root / note.path).rename(two.root / "archival/boat.md")
+    together(one, two)
+    with pytest.raises(UndoConflict) as conflict:
+        two.undo(made)
+    assert [(one.path, one.commit) for one in conflict.value.clashes] == [
+        ("archival/boat.md", wrote)
+    ]

@@ -16,7 +16,7 @@ from fsagent.history.lines import matched
 
 from conftest import FixedClock, git, script, wide
 from test_cli import Shell, plain, shell, tool
-from test_undo_merged import pair
+from test_undo_merged import head, pair
 
 __all__ = ["pair", "shell"]
 
@@ -87,6 +87,33 @@ def test_what_was_said_before_is_of_the_same_conversation(pair: tuple[Agent, Age
         "Hello from the kitchen.",
         "I have a boat.",
     ]
+
+
+def test_a_line_that_a_merge_took_over_into_a_renamed_file(pair: tuple[Agent, Agent]) -> None:
+    """One machine wrote it, and another one had meanwhile given the file another name."""
+    one, two = pair
+    script(one, call("core_memory_append", label="human", content="Has a dog."), "Noted.")
+    said = one.chat("I have a dog.")
+    note = one.notes.add("The boat lies in Ghent.")
+    one.sync()
+    two.sync()
+    path = two.root / note.path
+    with path.open("a") as file:
+        file.write("Berth nine.\n")
+    git(two, "config", "user.name", "Bob")
+    two.adopt()
+    wrote = head(two)
+    (one.root / note.path).rename(one.root / "archival/boat.md")
+    (two.root / "core/human.md").rename(two.root / "core/person.md")
+    script(one, call("core_memory_append", label="human", content="Has a cat."), "Noted.")
+    cat = one.chat("I have a cat.")
+    one.sync()
+    assert two.sync().merged
+    found = {origin.text: origin for origin in two.why("person")}
+    assert found["Has a dog."].commit.commit == said.commits[0]
+    assert found["Has a cat."].commit.commit == cat.commits[-2]
+    assert found["Has a cat."].message.content == "I have a cat."
+    assert two.why("Berth nine.")[0].commit.commit == wrote
 
 
 def test_a_line_is_named_in_many_ways(make: Callable[..., Agent]) -> None:

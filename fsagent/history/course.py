@@ -91,10 +91,13 @@ class Course:
         return way
 
     def brought(self, merge: Entry, path: str) -> Iterator[Entry]:
-        """What a merge brought of a file from its other sides, newest first. Of others, nothing."""
+        """What a merge brought of a file from its other sides, newest first. Of others, nothing.
+
+        There it may still have had an earlier name.
+        """
         if len(merge.parents) > 1:
             side = f"{merge.parents[0]}..{merge.commit.commit}"
-            found = walk.log(self.store.repo, side, [path], "--full-history")
+            found = walk.log(self.store.repo, side, self._names(path), "--full-history")
             yield from (one for one in found if one.commit != merge.commit)
 
     def _steps(self, one: Entry, path: str) -> list[_Step]:

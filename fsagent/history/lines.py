@@ -171,21 +171,31 @@ class _Tracer:
         return left
 
     def _sources(self, path: str, entry: Entry) -> list[tuple[_Source, list[str], Counter[str]]]:
-        """Where the lines that a commit put into a file may come from: there, these have gone."""
-        changes = [(entry, change) for change in entry.changes if change.path != path]
+        """Where the lines that a commit put into a file may come from: there, these have gone.
+
+        Each is a revision, a file and its lines there. A merge may have a file from another side,
+        where it still had the name that its own side gave up.
+        """
+        commit = entry.commit.commit
+        found = [(f"{commit}^", change, False) for change in entry.changes if change.path != path]
+        for number, parent in enumerate(entry.parents[1:], 2):
+            changes = self.repo.changes(parent, commit)
+            found += [(f"{commit}^{number}", change, False) for change in changes if not change.new]
         for one in walk.entries(self.repo, undone(self.repo, entry.commit)).values():
-            changes = [(one, change) for change in one.changes if change.path == path] + changes
-        changes = [(by, c) for by, c in changes if c.old and (c.path == path or _is_text(c.path))]
-        wanted = {oid for _, change in changes for oid in (change.old, change.new) if oid}
-        lines = self._split(wanted)
-        found = []
-        for by, change in changes:
-            here, old = change.path == path, lines[str(change.old)]
+            changes = [change for change in one.changes if change.path == path]
+            found = [(f"{one.commit.commit}^", change, True) for change in changes] + found
+        found = [one for one in found if one[1].old and (one[2] or _is_text(one[1].path))]
+        lines = self._split(
+            {oid for _, change, _ in found for oid in (change.old, change.new) if oid}
+        )
+        sources = []
+        for rev, change, here in found:
+            old = lines[str(change.old)]
             gone = Counter(old) - Counter(lines[change.new] if change.new else [])
             if change.new and not here:  # an empty line is in every file
                 gone = Counter({t: n for t, n in gone.items() if any(map(str.isalnum, t))})
-            found.append(((f"{by.commit.commit}^", change.path, here), old, gone))
-        return found
+            sources.append(((rev, change.path, here), old, gone))
+        return sources
 
     def _split(self, blobs: Collection[str]) -> dict[str, list[str]]:
         """The lines of these blobs, all read by one process."""
