@@ -16,8 +16,9 @@ from fsagent.environment import Environment
 from fsagent.errors import StoreError
 from fsagent.history.gap import MARK, Gap, Target
 
-from conftest import git, script
+from conftest import git, script, subjects
 from test_purge import CODE, objects, places, sound, with_code
+from test_purge import lines as recall
 
 Make = Callable[..., Agent]
 
@@ -314,6 +315,57 @@ def test_a_phrase_that_a_message_began_with(make: Make) -> None:
     assert "zebra apple river" in git(agent, "log", "-1", "--format=%s")
     assert agent.purge(phrase).left == []
     assert places("zebra apple", agent.root) == []
+
+
+BIRD = "Kolibri-Pfad-8812"
+
+
+def test_a_few_letters_go_where_their_commit_changed_it(make: Make) -> None:
+    old, new = f"gate opens with {BIRD}", f"door opens with {BIRD}"
+    agent = make(
+        call("core_memory_append", label="human", content=f"Her {old}."),
+        "Ok.",
+        call("core_memory_replace", label="human", old_content=old, new_content=new),
+        "Ok.",
+    )
+    agent.chat("There is a gate.")
+    agent.chat("It is a door.")
+    agent.undo()
+    human = agent.root / "core/human.md"
+    human.write_text(f"{human.read_text()}\nLikes tea.\n")
+    git(agent, "stash")
+    assert "Kolibri-Pfa…" in git(agent, "stash", "list")
+    assert len(places("Kolibri-Pfa…", agent.root)) > 3
+    assert agent.purge(BIRD).left == []
+    assert places("Kolibri", agent.root) == []
+    assert f"undo: human: gate opens with {MARK}… → door opens with {MARK}…" in subjects(agent)
+    assert f"human: gate opens with {MARK}…" in git(agent, "stash", "list")
+    sound(agent)
+
+
+def test_a_few_letters_at_the_end_of_what_was_told_of_an_edit(make: Make) -> None:
+    agent = make("Hm.")
+    text = f"{'x' * 1494} {BIRD}\n"  # of a patch, 1,500 characters are told
+    (agent.root / "core/birds.md").write_text(text)
+    agent.chat("Hello.")
+    assert any("x Koli\\n[…]" in line for line in recall(agent))
+    assert agent.purge(BIRD).left == []
+    assert places("Koli", agent.root) == []
+    sound(agent)
+
+
+def test_a_few_letters_of_anything_else_stay_and_are_named(sarah: Agent) -> None:
+    commit(sarah, "files/birds.txt", "A day with the Kolibri-P…", "birds: she saw a Kolibri-P…")
+    commit(sarah, "files/gate.txt", BIRD, "gate: opens with Kolibri-P…")
+    done = sarah.purge(BIRD)
+    assert subjects(sarah)[:2] == [f"gate: opens with {MARK}…", "birds: she saw a Kolibri-P…"]
+    assert (sarah.root / "files/birds.txt").read_text() == "A day with the Kolibri-P…"
+    birds = git(sarah, "rev-parse", "HEAD^")[:7]
+    (told,) = (line for line in done.told if "beginning" in line)
+    assert f"the commit {birds}" in told
+    assert "files/birds.txt" in told
+    sarah.purge("Kolibri-P…")
+    assert places("Kolibri", sarah.root) == []
 
 
 def test_only_what_is_cut_off_counts() -> None:

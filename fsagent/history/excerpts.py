@@ -15,17 +15,23 @@ CUT = "…".encode()
 _BEFORE = re.compile(r"\s*\[?…")
 _AFTER = re.compile(r"…\]?\s*")
 _SPACE = re.compile(r"\s+")
+SHORT = 4
+"""Characters of a beginning that counts where it is known that the text was there."""
+
 _NEAR = 200
 """Characters in which a part has to begin, however they are indented."""
 
 
 class Excerpts:
-    """Parts of ``text``, which count from a length on: less may be a part of anything."""
+    """Parts of ``text``, which count from a length on: less may be a part of anything.
 
-    def __init__(self, text: str) -> None:
+    With ``short`` very little counts already.
+    """
+
+    def __init__(self, text: str, *, short: bool = False) -> None:
         self._text = _SPACE.sub(" ", text)
         size = len(self._text)
-        self._least = min(12, max(4, -(-2 * size // 3)))
+        self._least = SHORT if short else min(12, max(SHORT, -(-2 * size // 3)))
         begin = self._text[: self._least]
         self._begin = re.compile(r"\s+".join(map(re.escape, begin.split(" "))))
         self._parts: dict[str, list[int]] = defaultdict(list)
@@ -38,6 +44,12 @@ class Excerpts:
         new = _marked(text, self._cut_off_behind(text), mark)
         new = _marked(new, self._cut_off_before(new), mark)
         return data if new == text else new.encode(errors="surrogateescape")
+
+    def quotes(self, text: str) -> Iterator[str]:
+        """Where the beginning is cut off: from the start of that line up to the ellipsis."""
+        for start, end in self._cut_off_behind(text):
+            if found := _BEFORE.match(text, end):
+                yield text[text.rfind("\n", 0, start) + 1 : found.end()]
 
     def _cut_off_behind(self, text: str) -> Iterator[tuple[int, int]]:
         """Where ``text`` has the beginning, and then an ellipsis."""

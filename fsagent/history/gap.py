@@ -68,7 +68,9 @@ class Target:
     calls whose arguments go. ``lines`` go from every version of the files ``paths``. ``changes``
     are commits (by their id or that of their change) whose message loses its words, as does the
     event that told of it. ``answers`` are records that lose the hash of their prompt: with it, and
-    all the rest of the prompt, a short text that is gone could be found by trying.
+    all the rest of the prompt, a short text that is gone could be found by trying. ``quotes`` are
+    lines up to an ellipsis before which so little of a text stands that only where they come from
+    tells what it is the beginning of.
     """
 
     texts: tuple[str, ...] = ()
@@ -78,6 +80,7 @@ class Target:
     paths: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ()
 
     def dump(self) -> str:
         """It as JSON, for a purge that may be cut short."""
@@ -250,6 +253,9 @@ class Gap:
         if self._may_call(data):
             data = _QUOTED_NOTE.sub(lambda quoted: self.name(quoted[0]), data)
             data = _CUT_NOTE.sub(lambda quoted: quoted[1] + self._cut_name(quoted[2]), data)
+        if CUT in data:
+            for quote, new in self._quotes:
+                data = data.replace(quote, new)
         if self._may_hold(data):
             for pattern in self._patterns:
                 data = pattern.sub(MARK.encode(), data)
@@ -257,6 +263,10 @@ class Gap:
             for excerpts in self._excerpts:
                 data = excerpts.replaced(data, MARK)
         return data
+
+    def quotes(self, text: str) -> list[str]:
+        """What may be the beginning of a text, cut off: each as ``Target.quotes`` are."""
+        return [one for excerpts in self._short for one in excerpts.quotes(text)]
 
     def head(self, data: bytes) -> bytes:
         """The headers of a commit or tag."""
@@ -409,6 +419,21 @@ class Gap:
     @cached_property
     def _excerpts(self) -> list[Excerpts]:
         return [Excerpts(form) for form in self._forms]
+
+    @cached_property
+    def _short(self) -> list[Excerpts]:
+        return [Excerpts(form, short=True) for form in self._forms]
+
+    @cached_property
+    def _quotes(self) -> list[tuple[bytes, bytes]]:
+        """The quotes with what takes their place, the longest first: one may be within another."""
+        found = []
+        for quote in sorted(self.target.quotes, key=len, reverse=True):
+            old = new = quote.encode(errors="surrogateescape")
+            for excerpts in self._short:
+                new = excerpts.replaced(new, MARK)
+            found.append((old, new))
+        return found
 
     @cached_property
     def _slugged(self) -> list[list[str]]:

@@ -32,6 +32,7 @@ from fsagent.formats import counted, load_yaml, one_line
 from fsagent.history import target as targets
 from fsagent.history.gap import FORMAT, SHORTEST, Gap, Target
 from fsagent.history.prompted import answers
+from fsagent.history.quoted import quotes
 from fsagent.layout import FILE_MAX, OURS, read_plain
 from fsagent.repo import Repo, incoming, reword, switch
 from fsagent.repo.health import fsck
@@ -127,7 +128,7 @@ def purge(agent: Agent, target: Target) -> Purged:
         switch.free_after_cut(store.repo, place)
         gap = Gap(target, targets.versions(store, target.paths))
         _refuse(store, gap)
-        target |= Target(answers=answers(store, gap))
+        target |= Target(answers=answers(store, gap), quotes=quotes(store, gap))
         _write_down(place, target)
         try:
             return _carry_out(agent, target, place)
@@ -483,6 +484,7 @@ def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
     """Look at every object and every file again, and let Git do so too."""
     other = Gap(Target(texts=tuple(words)))
     count = files = messages = fixed = 0
+    cut_off: list[str] = []
     for oid, kind, data in objects(store.repo):
         count += 1
         if kind == b"blob":
@@ -494,6 +496,8 @@ def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
             held = gap.head(head) != head or gap.words(message) != message
             fixed += not held and gap.words(head) != head
             messages += other.words(data) != data
+            if gap.quotes(message.decode(errors="replace")):
+                cut_off.append(f"the {kind.decode()} {oid.hex()[:7]}")
         if held:
             done.left.append(f"the {kind.decode()} {oid.hex()} in .git/objects")
     for path, data in _files(store, Purged()):
@@ -502,6 +506,8 @@ def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
             done.left.append(path)
         elif words and not path.startswith(".git/") and other.holds(data):
             done.elsewhere.append(path)
+        if not path.startswith(".git/") and gap.quotes(data.decode(errors="replace")):
+            cut_off.append(path)
     done.left += [path for path, data in _links(store.root) if gap.holds(data)]
     done.left += [".git/index"] * switch.in_index(store.repo, gap.words)
     for settings, keys in _held_settings(store.repo, gap).items():
@@ -520,6 +526,12 @@ def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
         done.elsewhere.append(f"the messages of {messages} commits")
     if fixed:
         done.told.append(f"{counted(fixed, 'commit')} have it within a time or an id, which stay")
+    if cut_off:
+        more = f" and {len(cut_off) - 5:,} more" if len(cut_off) > 5 else ""
+        done.told.append(
+            f"what may be its beginning, cut off, is left in {', '.join(cut_off[:5])}{more}: "
+            "if it is, purge that as well, together with its …"
+        )
     done.looked_at = count, files
     done.left += [f"git fsck: {one_line(line, 200)}" for line in fsck(store.repo)[:5]]
     done.left = list(dict.fromkeys(done.left))

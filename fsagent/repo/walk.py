@@ -333,6 +333,18 @@ def earlier(
     return found
 
 
+def saying(repo: Repo, text: str) -> Iterator[tuple[str, str]]:
+    """The commits with that text in their message, in any branch, stash or reflog, and these."""
+    out = repo._git(
+        *("log", "--all", "--reflog", "-z", "--encoding=UTF-8", "--no-color", "--format=%H%n%B"),
+        *("--fixed-strings", f"--grep={text}"),
+    )
+    for entry in out.decode(errors="surrogateescape").split("\0"):
+        commit, _, message = entry.partition("\n")
+        if commit:
+            yield commit, message
+
+
 def with_trailer(
     repo: Repo, keys: Sequence[str], value: str, rev: str, near: datetime | None = None
 ) -> list[str]:
