@@ -397,6 +397,33 @@ def test_a_commit_goes_with_its_call_and_its_words(make: Make, tmp_path: Path) -
     sound(agent)
 
 
+def test_a_later_wording_of_its_line_is_named_with_its_commit(make: Make, tmp_path: Path) -> None:
+    add, edit = "core_memory_append", "core_memory_replace"
+    owes = "Zebulon Quagmire owes us nine hundred."
+    agent = make(
+        call(add, label="human", content=owes),
+        call(edit, label="human", old_content="nine hundred", new_content="eight hundred"),
+        call(add, label="human", content="Likes tea."),
+        call(edit, label="human", old_content="eight hundred", new_content="a lot"),
+        call(edit, label="human", old_content="tea", new_content="coffee"),
+        "Ok.",
+    )
+    first, *_ = (one.commit for one in agent.chat("A lot of things.").tool_calls)
+    done = agent.purge(first)
+    assert [
+        (git(agent, "show", "-s", "--format=%s", oid).strip(), path) for oid, path in done.reworded
+    ] == [
+        ("human: nine hundred → eight hundred", "core/human.md"),
+        ("human: eight hundred → a lot", "core/human.md"),
+    ]
+    assert "Zebulon Quagmire owes us a lot." in agent.blocks["human"].text
+    (later,) = agent.purge(done.reworded[0][0]).reworded
+    assert agent.purge(later[0]).reworded == []
+    assert places("Zebulon", agent.root, tmp_path / "cache") == []
+    assert "Likes coffee." in agent.blocks["human"].text
+    sound(agent)
+
+
 def test_a_note_and_a_hand_edit_go_with_their_event(make: Make) -> None:
     agent = make("Hm.")
     agent.notes.add("She hates her job at Acme.\n\nA lot of it.", tags=["work"])

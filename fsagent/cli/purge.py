@@ -79,6 +79,10 @@ def purge(directory: Path, what: str | None, text: bool, yes: bool, json_: bool)
         if done.elsewhere:
             _tell("the same words stand still in", done.elsewhere)
             note_to_person(f"To purge them as well: fsagent purge {_quoted(directory)} TEXT")
+        for oid, path in done.reworded:
+            click.echo(f"a line of it in {path} was reworded by {oid}, which stands still")
+        if done.reworded:
+            note_to_person(f"To purge a wording as well: fsagent purge {_quoted(directory)} COMMIT")
         for line in done.beyond:
             click.echo(f"out of reach: {line}")
         note_to_person(f"{time.monotonic() - start:.1f} s")

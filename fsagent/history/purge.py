@@ -87,6 +87,8 @@ class Purged:
     beyond: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
     """Where words of a record or a commit stand that were not purged, as somebody else's."""
+    reworded: list[tuple[str, str]] = field(default_factory=list)
+    """Later commits, each with the file, that gave a line of a commit the wording it has since."""
 
     @property
     def nothing(self) -> bool:
@@ -217,11 +219,12 @@ def _carry_out(agent: Agent, target: Target, place: Path) -> Purged:
     store, done = agent.store, Purged()
     repo = store.repo
     gap = Gap(target, targets.versions(store, target.paths))
-    words = targets.words_of(store, target)
+    words, since = targets.words_of(store, target), targets.reworded(store, target)
     incoming.cleared(repo.place)
     with switch.no_other_git(repo, place):
         rewrite = Rewrite(repo, gap, str(place / "new"))
         rewrite.run()
+        done.reworded = [(rewrite.now(oid)[:7], path) for oid, path in since]
         done.versions, done.commits = rewrite.counts["blob"], rewrite.counts["commit"]
         if rewrite.unsigned:
             done.told.append(f"{rewrite.unsigned} signatures were of the old commits and are gone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 
@@ -9,6 +10,7 @@ from fsagent.clock import born
 from fsagent.errors import StoreError
 from fsagent.formats import parse_trailers
 from fsagent.history.gap import MARK, SHORTEST, Gap, Target
+from fsagent.history.lines import ALIKE
 from fsagent.history.name import named
 from fsagent.repo import walk
 from fsagent.repo.rewrite import objects
@@ -168,3 +170,36 @@ def words_of(store: Store, target: Target) -> list[str]:
             if record.id in wanted:
                 found += [line for line in record.content.split("\n") if len(line.strip()) >= 12]
     return found
+
+
+def reworded(store: Store, target: Target) -> list[tuple[str, str]]:
+    """The commits that gave a line of a commit another wording since, each with the file.
+
+    That one may tell the same, or may not: so it is not the target's.
+    """
+    found: dict[tuple[str, str], None] = {}
+    own = {*target.changes}
+    for path in target.paths if store.rev else ():
+        versions = walk.versions(store.repo, path, store.rev or "")
+        data = walk.blobs(store.repo, (one.blob for one in versions if one.blob))
+        lines = {one.commit: _lines(next(data) if one.blob else b"") for one in versions}
+        wordings = {*target.lines}
+        for version in reversed(versions):
+            for parent in version.parents:
+                gone = (lines[parent] - lines[version.commit]) & wordings
+                new = lines[version.commit] - lines[parent] - wordings
+                alike = {line for line in new if any(_alike(old, line) for old in gone)}
+                wordings |= alike
+                if alike and version.commit not in own:
+                    found[version.commit, path] = None
+    return list(found)
+
+
+def _lines(data: bytes) -> set[str]:
+    """The lines of a file that are somebody's words."""
+    lines = data.decode(errors="surrogateescape").split("\n")
+    return {line for line in map(str.strip, lines) if _is_words(line)}
+
+
+def _alike(old: str, new: str) -> bool:
+    return old in new or difflib.SequenceMatcher(None, old, new, autojunk=False).ratio() > ALIKE
