@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 import yaml
@@ -298,6 +298,10 @@ SPELLED: list[Callable[[str], str]] = [
     lambda text: yaml.safe_dump({"key": text}),
     lambda text: yaml.safe_dump([text], allow_unicode=True, width=20),
     lambda text: f"https://example.org/?q={quote(text, safe='')}",
+    lambda text: f"https://example.org/?q={quote_plus(text)}",
+    lambda text: "".join(c if c.isspace() or c.isalpha() else f"&#{ord(c):03};" for c in text),
+    lambda text: "".join(c if c.isspace() or c.isascii() else f"&#x{ord(c):X};" for c in text),
+    lambda text: str(text.encode()),
 ]
 
 READABLE = st.text(

@@ -404,6 +404,24 @@ def test_what_a_search_showed_of_a_long_text_goes(make: Make) -> None:
     sound(agent)
 
 
+@pytest.mark.parametrize("code", ["latin-1", "cp1252"])
+def test_a_commit_and_a_file_in_another_encoding(sarah: Agent, code: str) -> None:
+    text = "Grüner Öko-Weg 12" if code == "latin-1" else "Grüner Öko-Weg – “12”"
+    place = sarah.root / "files/letter.txt"
+    place.parent.mkdir()
+    place.write_bytes(f"To: {text}.\n".encode(code))
+    git(sarah, "config", "i18n.commitEncoding", code)
+    git(sarah, "add", "files")
+    message = f"by hand: {text}\n".encode(code)
+    subprocess.run(["git", "commit", "-qF", "-"], cwd=sarah.root, input=message, check=True)
+    assert sarah.purge(text).left == []
+    assert place.read_bytes() == f"To: {MARK}.\n".encode()
+    assert git(sarah, "log", "-1", "--format=%s").strip() == f"by hand: {MARK}"
+    for left in (text.encode(code), text.encode()):
+        assert left not in objects(sarah.root)
+    sound(sarah)
+
+
 @pytest.mark.parametrize("text", ["Her safe opens with\nAlpha 7749 Bravo", "one\n\ntwo three"])
 def test_a_text_of_several_lines_in_the_event_of_an_edit(make: Make, text: str) -> None:
     agent = make("Hm.")

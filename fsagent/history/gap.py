@@ -1,9 +1,10 @@
 """What a purge takes out of files, messages and names, and the mark that it leaves there.
 
 A text is found however it is spelled: as it is, with the escapes of JSON and YAML (also of JSON
-within JSON, as the arguments of tool calls are), in an address, in octal as some line histories
-have it, in UTF-16, and with other white space between its words. Records of recall stay records:
-they keep their ids, times and turns, so that all that refers to them still does.
+within JSON, as the arguments of tool calls are), in an address, in HTML, as its bytes (in octal as
+some line histories have it), in UTF-16 and Latin-1, and with other white space between its words.
+Records of recall stay records: they keep their ids, times and turns, so that all that refers to
+them still does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -392,7 +394,7 @@ class Gap:
                 key=len,
             ).encode()
             for form in self._forms
-        ] + [one for form in self._forms for one in _wide(form)]
+        ] + [one for form in self._forms for one in _encoded(form)]
 
     @cached_property
     def _forms(self) -> list[str]:
@@ -412,8 +414,8 @@ class Gap:
                 _spaced(part) if part.isspace() else _spelled(part)
                 for part in re.findall(r"\s+|\S", form)
             )
-            wide = b"|".join(map(re.escape, _wide(form)))
-            found.append(re.compile(b"%s|%s" % (spelled, wide)))
+            others = b"|".join(map(re.escape, _encoded(form)))
+            found.append(re.compile(b"%s|%s" % (spelled, others)))
         return found
 
     @cached_property
@@ -473,7 +475,7 @@ _BREAK = rb"(?:\\\r?\n[ \t]*)?"
 # backslashes would be looked through from each of them.
 _SPACES = (
     rb"(?:\s|\\{1,16}(?:[nrt ]|[uU](?:0000)?00[02][9adAD0]|x[02][9adAD0]|0[14][0-5])"
-    rb"|%[02][09ADad]|\xc2\xa0)"
+    rb"|%[02][09ADad]|\+|\xc2\xa0)"
 )
 
 _QUOTED = rb"(?:(?<=\n)|(?<=\\n))"
@@ -502,6 +504,8 @@ def _spelled(char: str) -> bytes:
         ways.append(rb"\\{1,16}x" + _any_case(f"{code:02x}"))
     ways.append(b"".join(rb"\\{1,16}%03o" % byte for byte in raw))
     ways.append(b"".join(b"%" + _any_case(f"{byte:02x}") for byte in raw))
+    ways.append(b"".join(rb"\\{1,16}x" + _any_case(f"{byte:02x}") for byte in raw))
+    ways.append(b"&#(?:0*%d|[xX]0*%s);" % (code, _any_case(f"{code:x}")))
     if char in _LETTERS:
         ways.append(rb"\\{1,16}" + _LETTERS[char].encode())
     if char in _ENTITIES:
@@ -520,8 +524,13 @@ def _any_case(digits: str) -> bytes:
     return "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in digits).encode()
 
 
-def _wide(text: str) -> list[bytes]:
-    return [text.encode(code, "surrogatepass") for code in ("utf-16-le", "utf-16-be")]
+def _encoded(text: str) -> list[bytes]:
+    """A text in other encodings than UTF-8, where it is other bytes there."""
+    found = [text.encode(code, "surrogatepass") for code in ("utf-16-le", "utf-16-be")]
+    for code in ("latin-1", "cp1252") if not text.isascii() else ():
+        with suppress(UnicodeEncodeError):
+            found.append(text.encode(code))
+    return list(dict.fromkeys(found))
 
 
 def _calls(record: Any) -> list[dict[str, Any]]:
