@@ -383,6 +383,15 @@ def test_words_of_a_record_that_stand_elsewhere_are_named(make: Make) -> None:
     assert "Hates her job at Acme." in agent.blocks["human"].text
 
 
+def test_a_text_in_capitals_is_named(sarah: Agent) -> None:
+    sarah.notes.add("Zebulon Quagmire owes us money.")
+    sarah.notes.add("Who are the Quagmires, and who is Zebulon?")
+    (sarah.root / "files").mkdir()
+    for name, text in (("capitals", "ZEBULON\nQUAGMIRE"), ("other", "ZEBULON, QUAGMIRE")):
+        (sarah.root / f"files/{name}.txt").write_text(text)
+    assert sarah.purge("Zebulon Quagmire").elsewhere == ["files/capitals.txt"]
+
+
 def test_a_commit_goes_with_its_call_and_its_words(make: Make, tmp_path: Path) -> None:
     agent = make(
         call("core_memory_append", label="human", content="Hates her job at Acme."),

@@ -86,7 +86,8 @@ class Purged:
     left: list[str] = field(default_factory=list)
     beyond: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
-    """Where words of a record or a commit stand that were not purged, as somebody else's."""
+    """Where words of a record or a commit stand that were not purged, as somebody else's; or a text
+    with other capital and small letters."""
     reworded: list[tuple[str, str]] = field(default_factory=list)
     """Later commits, each with the file, that gave a line of a commit the wording it has since."""
 
@@ -485,7 +486,13 @@ def _forget_caches(agent: Agent, gap: Gap, place: Path, done: Purged) -> None:
 
 def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
     """Look at every object and every file again, and let Git do so too."""
-    other = Gap(Target(texts=tuple(words)))
+    same = Gap(Target(texts=tuple(words))).words
+    other = Gap(Target(texts=tuple(text.lower() for text in gap.target.texts))).words
+
+    def elsewhere(data: bytes) -> bool:
+        low = data.decode(errors="surrogateescape").lower().encode(errors="surrogateescape")
+        return same(data) != data or other(low) != low
+
     count = files = messages = fixed = 0
     cut_off: list[str] = []
     for oid, kind, data in objects(store.repo):
@@ -498,7 +505,7 @@ def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
             head, _, message = data.partition(b"\n\n")
             held = gap.head(head) != head or gap.words(message) != message
             fixed += not held and gap.words(head) != head
-            messages += other.words(data) != data
+            messages += elsewhere(data)
             if gap.quotes(message.decode(errors="replace")):
                 cut_off.append(f"the {kind.decode()} {oid.hex()[:7]}")
         if held:
@@ -507,7 +514,7 @@ def _verify(store: Store, gap: Gap, words: list[str], done: Purged) -> None:
         files += 1
         if gap.content(data, path=path) != data or _renamed(gap, path) != path:
             done.left.append(path)
-        elif words and not path.startswith(".git/") and other.holds(data):
+        elif not path.startswith(".git/") and elsewhere(data):
             done.elsewhere.append(path)
         if not path.startswith(".git/") and gap.quotes(data.decode(errors="replace")):
             cut_off.append(path)
