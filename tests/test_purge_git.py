@@ -194,6 +194,41 @@ def test_a_file_in_git_that_is_called_so_is_named(sarah: Agent) -> None:
 # ── what a killed prune leaves ────────────────────────────────────────────────────────────────
 
 
+def test_a_folder_that_is_called_so(sarah: Agent) -> None:
+    commit(sarah, f"files/{CODE}/deep.txt", "four")
+    assert CODE.encode() in (sarah.root / ".git/index").read_bytes()
+    assert sarah.purge(CODE).left == []
+    assert places(CODE, sarah.root) == []
+    assert git(sarah, "status", "--short") == ""
+
+
+def test_two_names_in_a_folder_that_would_be_the_same(sarah: Agent) -> None:
+    commit(sarah, "files/Anna.pdf", "one")
+    commit(sarah, "files/Alpha-7749-Zulu.pdf", "two")
+    commit(sarah, "files/alpha-7749-zulu.pdf", "three")
+    commit(sarah, "files/Alpha-7749-Zulu/deep.txt", "four")
+    git(sarah, "mv", "files/Anna.pdf", "files/purged.pdf")
+    git(sarah, "commit", "-qm", "another name")
+    assert sarah.purge(CODE).left == []
+    files = {
+        str(path.relative_to(sarah.root / "files")): path.read_text()
+        for path in (sarah.root / "files").rglob("*.*")
+    }
+    assert files == {
+        "purged.pdf": "one",
+        "purged-2.pdf": "two",
+        "purged-3.pdf": "three",
+        "purged/deep.txt": "four",
+    }
+    assert git(sarah, "status", "--short") == ""
+    assert git(sarah, "show", "HEAD^:files/Anna.pdf") == "one"
+    before = set(git(sarah, "ls-tree", "--name-only", "HEAD^", "files/").split())
+    assert before == {
+        f"files/{name}" for name in ("Anna.pdf", "purged.pdf", "purged-2.pdf", "purged")
+    }
+    sound(sarah)
+
+
 def left_over(agent: Agent) -> tuple[str, str]:
     """A commit and its tree."""
     blob = subprocess.run(

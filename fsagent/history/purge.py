@@ -36,7 +36,7 @@ from fsagent.history.quoted import quotes
 from fsagent.layout import FILE_MAX, OURS, read_plain
 from fsagent.repo import Repo, incoming, reword, switch
 from fsagent.repo.health import fsck
-from fsagent.repo.rewrite import Rewrite, names_in, objects
+from fsagent.repo.rewrite import Rewrite, names_in, numbered, objects
 
 if TYPE_CHECKING:
     from fsagent.agent import Agent
@@ -450,7 +450,9 @@ def _rewrite_files(store: Store, gap: Gap, place: Path, done: Purged) -> None:
             done.files.append(path)
     for path in _names(root):
         new_path = _renamed(gap, path)
-        if new_path != path and not os.path.lexists(root / new_path):
+        if new_path != path:
+            ways = map(os.fsdecode, numbered(os.fsencode(new_path)))
+            new_path = next(one for one in ways if not os.path.lexists(root / one))
             with suppress(OSError):  # named at the end
                 (root / path).rename(root / new_path)
                 done.files.append(f"{path}, which is {new_path} now")

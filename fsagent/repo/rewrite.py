@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import itertools
 import os
 import re
 import struct
 import subprocess
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
@@ -292,12 +293,13 @@ class Rewrite:
             entries.append((mode, called, new))
         after = data
         if changed:
-            names = [name for _, name, _ in entries]
-            if len(set(names)) < len(names):
-                raise StoreError(
-                    "Two names in one folder would be the same without the text: rename one of "
-                    f"{', '.join(os.fsdecode(n) for n in names if names.count(n) > 1)} first."
-                )
+            if len({name for _, name, _ in entries}) < len(entries):
+                old = names_in(data, self._size)
+                names = distinct(old, self.redactor.name)
+                entries = [
+                    (mode, names[name], new)
+                    for name, (mode, _, new) in zip(old, entries, strict=True)
+                ]
             entries.sort(key=lambda entry: entry[1] + b"/" if entry[0] == FOLDER else entry[1])
             after = b"".join(b"%s %s\0%s" % entry for entry in entries)
         new = self._trees[oid] = self._keep(oid, b"tree", data, after)
@@ -336,6 +338,24 @@ def _entries(tree: bytes, size: int) -> Iterator[tuple[bytes, bytes, bytes]]:
 def names_in(tree: bytes, size: int) -> list[bytes]:
     """The names in a tree whose ids have ``size`` bytes."""
     return [name for _, name, _ in _entries(tree, size)]
+
+
+def distinct(names: Iterable[bytes], renamed: Callable[[bytes], bytes]) -> dict[bytes, bytes]:
+    """What the names in one folder become: where two would be the same, one gets a number."""
+    new = {name: renamed(name) for name in sorted(names)}
+    taken = {name for name, called in new.items() if name == called}
+    for name, called in new.items():
+        if called != name:
+            new[name] = next(one for one in numbered(called) if one not in taken)
+            taken.add(new[name])
+    return new
+
+
+def numbered(name: bytes) -> Iterator[bytes]:
+    """A name, and then the same with numbers from 2 on."""
+    yield name
+    stem, dot = os.path.splitext(name)
+    yield from (b"%s-%d%s" % (stem, number, dot) for number in itertools.count(2))
 
 
 def _parents(commit: bytes) -> list[bytes]:

@@ -10,13 +10,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fsagent.errors import StoreError
 from fsagent.repo import Repo, disk, maintain
 from fsagent.repo.journal import boot
+from fsagent.repo.rewrite import distinct
 from fsagent.repo.run import GitFailed
 from fsagent.repo.worktree import plain_file, same_file
 
@@ -215,10 +216,11 @@ def move_index(repo: Repo, now: Now, name: Words, private: Path) -> None:
     if not place.exists():
         return
     entries = []
-    for entry in repo._git("ls-files", "-s", "-z").split(b"\0")[:-1]:
-        info, path = entry.split(b"\t", 1)
+    listed = [one.split(b"\t", 1) for one in repo._git("ls-files", "-s", "-z").split(b"\0")[:-1]]
+    called = _called({path for _, path in listed}, name)
+    for info, path in listed:
         mode, oid, stage = info.decode().split()
-        new_path = b"/".join(name(part) for part in path.split(b"/"))
+        new_path = called[path]
         if now(oid) != oid or new_path != path:
             if new_path != path:
                 entries.append(b"0 %s\t%s\0" % (b"0" * len(oid), path))
@@ -233,10 +235,28 @@ def move_index(repo: Repo, now: Now, name: Words, private: Path) -> None:
     with suppress(GitFailed):  # it says so where a file differs from what is staged
         repo._git("update-index", "-q", "--refresh", more=more)
     repo._git("update-index", "--clear-resolve-undo", more=more)
+    with suppress(GitFailed):  # in the middle of a merge there is no tree
+        repo._git("write-tree", "--missing-ok", more=more)  # it forgets folders that are gone
     disk.rename(str(copy), str(place))
     for shared in place.parent.glob("sharedindex.*"):
         disk.unlink(str(shared))
     repo._pipeline.index.forget()
+
+
+def _called(paths: Collection[bytes], name: Words) -> dict[bytes, bytes]:
+    """What these paths become, folder by folder, as their trees do."""
+    inside: dict[bytes, set[bytes]] = {}
+    for path in paths:
+        first, _, rest = path.partition(b"/")
+        inside.setdefault(first, set()).add(rest)
+    names = distinct(inside, name)
+    made = {}
+    for first, rests in inside.items():
+        if b"" in rests:
+            made[first] = names[first]
+        below = _called(rests - {b""}, name)
+        made |= {b"%s/%s" % (first, one): b"%s/%s" % (names[first], below[one]) for one in below}
+    return made
 
 
 def in_index(repo: Repo, words: Words) -> bool:
