@@ -101,7 +101,7 @@ def _settings(repo: Repo, path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 def _without(key: bytes, value: bytes, words: Words) -> bytes:
     section = key.partition(b".")[0].decode(errors="replace")
-    if section not in _NEEDED:
+    if section not in _NEEDED or (section, key[-12:]) == ("branch", b".description"):
         return value if _SWITCH.fullmatch(value) else words(value)
     address = _ADDRESS.fullmatch(value)
     if section == "remote" and address:
