@@ -177,6 +177,13 @@ def test_what_git_finds_things_by_is_left_and_named(sarah: Agent) -> None:
     assert places(CODE, sarah.root) == []
 
 
+def test_what_a_person_says_of_a_branch_goes(sarah: Agent) -> None:
+    with_code(sarah)
+    git(sarah, "config", "branch.main.description", f"About {CODE}.")
+    assert sarah.purge(CODE).left == []
+    assert git(sarah, "config", "branch.main.description").strip() == f"About {MARK}."
+
+
 def test_the_name_of_a_remote_is_refused(sarah: Agent) -> None:
     git(sarah, "remote", "add", "julia", "/srv/p.git")
     before = objects(sarah.root)
@@ -437,6 +444,22 @@ def test_what_a_search_showed_of_a_long_text_goes(make: Make) -> None:
     assert agent.purge(story).left == []
     assert places("day 70 she walked", agent.root) == []
     sound(agent)
+
+
+def test_lines_of_a_text_that_are_quoted_go_and_single_ones_are_named(sarah: Agent) -> None:
+    key = "--- BEGIN KEY ---\nAlpha7749Bravo5521\nCharlie9921Delta\n\n--- END KEY ---"
+    folder = sarah.root / "files"
+    folder.mkdir()
+    marks = {"shell": "# ", "quoted": "> > ", "c": "* ", "cpp": "// ", "ini": ";", "table": "| "}
+    for name, mark in marks.items():
+        (folder / name).write_text("".join(f"{mark}{line}\n" for line in key.split("\n")))
+    (folder / "part").write_text("So: Charlie9921Delta, he said.")
+    (folder / "begin").write_text("--- BEGIN ---")
+    done = sarah.purge(key)
+    assert {name: (folder / name).read_text() for name in marks} == {
+        name: f"{mark}{MARK}\n" for name, mark in marks.items()
+    }
+    assert done.elsewhere == ["files/part"]
 
 
 @pytest.mark.parametrize("code", ["latin-1", "cp1252"])

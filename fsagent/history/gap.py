@@ -479,7 +479,8 @@ _SPACES = (
 )
 
 _QUOTED = rb"(?:(?<=\n)|(?<=\\n))"
-"""Where a line begins, also in JSON: there a hand edit is told of with +, and a quotation has >."""
+"""Where a line begins, also in JSON: there a hand edit is told of with +, a quotation has >, and
+a comment # or the like."""
 
 _LETTERS = dict(zip("\a\b\v\f\x1b\x85\xa0\u2028\u2029", "abvfeN_LP", strict=True))
 """How JSON and YAML write some characters, after a backslash."""
@@ -516,7 +517,7 @@ def _spelled(char: str) -> bytes:
 def _spaced(spaces: str) -> bytes:
     """A pattern for white space between words, which a file may break or indent otherwise."""
     odd = [_spelled(char) for char in sorted(set(spaces) - set(" \t\n\r\v\f"))]
-    begin = _QUOTED + rb"[+>-][> ]*" if "\n" in spaces else _QUOTED + rb">[> ]*"
+    begin = _QUOTED + (rb"(?:[+>#*|;%-]|//)[> ]*" if "\n" in spaces else rb"[>#][> ]*")
     return b"(?:" + b"|".join([_SPACES, *odd, begin]) + b")+"
 
 

@@ -86,8 +86,8 @@ class Purged:
     left: list[str] = field(default_factory=list)
     beyond: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
-    """Where words of a record or a commit stand that were not purged, as somebody else's; or a text
-    with other capital and small letters."""
+    """Where words of a record or a commit stand that were not purged, as somebody else's; or a line
+    of a text of several, or a text with other capital and small letters."""
     reworded: list[tuple[str, str]] = field(default_factory=list)
     """Later commits, each with the file, that gave a line of a commit the wording it has since."""
 

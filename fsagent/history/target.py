@@ -162,8 +162,11 @@ def versions(store: Store, paths: tuple[str, ...]) -> set[str]:
 
 
 def words_of(store: Store, target: Target) -> list[str]:
-    """The longer ones of the words that go with a record or a commit: they may stand elsewhere."""
+    """The longer lines of a record, a commit or a text of several: they may stand elsewhere."""
     found = [line for line in target.lines if len(line) >= 12]
+    for text in target.texts:
+        parts = [line.strip() for line in text.split("\n")]
+        found += [line for line in parts if 12 <= len(line) < len(text)]
     wanted = set(target.records)
     for path in store.segments() if wanted else ():
         for record in store.records(path):
