@@ -897,6 +897,21 @@ def test_the_command_in_scripts(shell: Shell) -> None:  # noqa: F811
     assert "purged in recall/" in shell.run("purge", "sarah", ident, "--yes")[0]
 
 
+def test_the_command_names_a_later_wording(shell: Shell) -> None:  # noqa: F811
+    told(shell)
+    (*_, first) = (
+        one["commit"] for one in shell.json("log", "sarah", "--json") if CODE in one["subject"]
+    )
+    edit = {"label": "human", "old_content": "7749", "new_content": "8812"}
+    shell.script([{"tool": "core_memory_replace", "arguments": edit}], "Ok.")
+    shell.run("chat", "sarah", "It is another one.")
+    out, told_person = shell.run("purge", "sarah", first, "--yes")
+    (oid,) = re.findall(r"a line of it in core/human.md was reworded by (\w+), which stands", out)
+    assert "fsagent purge sarah COMMIT" in told_person
+    assert "reworded" not in shell.run("purge", "sarah", oid, "--yes")[0]
+    assert places("Alpha-8812-Zulu", shell.home / "core") == []
+
+
 def test_a_conversation_that_goes_on_does_not_bring_its_lines_back(shell: Shell) -> None:  # noqa: F811
     shell.script("Hm.", "Hm.")
     terminal = Terminal(shell, "chat", "sarah")
