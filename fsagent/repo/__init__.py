@@ -695,8 +695,8 @@ def concerns(root: Path) -> list[str]:
 
 def way_on(what: str) -> str:
     """How a person goes on from a merge or the like that is under way."""
-    away = "reset" if what == "bisect" else "--abort"
-    return f"Finish it (git {what} --continue) or leave it (git {what} {away})"
+    on, away = ("good or bad", "reset") if what == "bisect" else ("--continue", "--abort")
+    return f"Finish it (git {what} {on}) or leave it (git {what} {away})"
 
 
 def _line(text: str, width: int) -> str:
