@@ -151,16 +151,20 @@ class Store(Reader):
                     change.adopted += self._adopt_these(made.late)
 
     def _without_secrets(self, change: Change, writes: Mapping[str, bytes | None]) -> None:
-        """Refuse what looks like a key or a token; in recall it is masked before it gets here.
+        """Refuse what looks like a key or a token; in recall it is masked before it gets here."""
+        for path, data in writes.items():
+            if data and change.refuses_secrets and not path.startswith("recall/"):
+                self.refuse_secrets(data, self.now(path))
+
+    def refuse_secrets(self, data: bytes, before: bytes | None) -> None:
+        """Refuse what looks like a key or a token in ``data``, and was not in ``before``.
 
         Raises:
             SecretRefused: naming it, and what to do.
         """
-        for path, data in writes.items():
-            if data and change.refuses_secrets and not path.startswith("recall/"):
-                from fsagent.secret import refuse
+        from fsagent.secret import refuse
 
-                refuse(data, self.now(path), self._allowed())
+        refuse(data, before, self._allowed())
 
     def _make(self, change: Change, writes: dict[str, bytes | None], author: Person) -> Made:
         """One try at a commit: what a hand has changed in these files comes first."""
@@ -410,18 +414,21 @@ class Store(Reader):
 
     def _name_secrets(self, puts: Mapping[str, Put], old: Mapping[str, Blob | None] | None) -> None:
         """A hand edit is never refused; what looks like a secret in it is named."""
-        from fsagent.secret import new_in
-
         for path, put in puts.items():
             if put.blob:
                 data, was = self.repo.read(put.blob.oid), old[path] if old else None
-                before = self.repo.read(was.oid) if was else None
-                for one in new_in(data, before, self.config.allow):
-                    line = data.decode(errors="replace").count("\n", 0, one.start) + 1
-                    self.warn(
-                        f"{path}, line {line}: this looks like {one}, and it is in Git now. "
-                        f"Take it out of all history: fsagent purge {self.root}"
-                    )
+                self.name_secrets(path, data, self.repo.read(was.oid) if was else None)
+
+    def name_secrets(self, path: str, data: bytes, before: bytes | None) -> None:
+        """Warn of what looks like a secret in ``data``, was not in ``before``, and is in Git."""
+        from fsagent.secret import new_in
+
+        for one in new_in(data, before, self._allowed()):
+            line = data.decode(errors="replace").count("\n", 0, one.start) + 1
+            self.warn(
+                f"{path}, line {line}: this looks like {one}, and it is in Git now. "
+                f"Take it out of all history: fsagent purge {self.root}"
+            )
 
     # ── recall ────────────────────────────────────────────────────────────────────────────────
 

@@ -359,16 +359,6 @@ def test_looking_costs_little() -> None:
     assert (time.process_time() - start) / 100 < 0.005
 
 
-def test_an_undo_that_would_bring_a_secret_back_is_refused(make: Make) -> None:
-    agent = make("Hm.")
-    (agent.root / "core/human.md").write_text(f"Name: Tim\nKey: {KEY}\n")
-    agent.adopt()
-    agent.blocks["human"] = "Name: Tim\n"
-    with pytest.raises(SecretRefused):
-        agent.undo()
-    assert agent.blocks["human"].text == "Name: Tim"
-
-
 def test_a_token_that_is_searched_for_is_not_kept_in_pieces(make: Callable[..., Agent]) -> None:
     secret = "ghp_" + "Z7HAGccwDgCLPDyDAj2IZtq6IVciGVaiOfyh"
     agent = make(call("conversation_search", query=f"{secret} zebu"), "Nothing.")

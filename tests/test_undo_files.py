@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from fsagent import Agent, call
 from fsagent.cli import cli
 from fsagent.cli.undo import show
-from fsagent.errors import StoreError, UndoConflict
+from fsagent.errors import SecretRefused, StoreError, UndoConflict
 
 from conftest import git
 
@@ -332,3 +332,30 @@ def test_what_was_named_before_is_not_named_again(sarah: Agent) -> None:
     sarah.adopt()
     assert any("GitHub token" in one for one in sarah.store.warnings)
     assert sarah.undo().told == ()
+
+
+def test_a_token_that_is_in_git_anyway_comes_back_and_is_named(sarah: Agent) -> None:
+    human = sarah.root / "core/human.md"
+    human.write_text(f"{human.read_text()}Key {TOKEN}\n")
+    sarah.adopt()
+    known = human.read_bytes()
+    sarah.undo()
+    assert TOKEN not in human.read_text()
+    run = CliRunner().invoke(cli, ["undo", str(sarah.root), "--last"])
+    assert run.exit_code == 0, run.output
+    assert human.read_bytes() == known
+    assert "this looks like a GitHub token (ghp_a…), and it is in Git now" in run.stderr
+    assert "fsagent purge" in run.stderr
+    assert TOKEN not in "".join(path.read_text() for path in sarah.root.glob("recall/*/*/*"))
+
+
+def test_a_token_that_is_typed_while_an_undo_is_decided_is_refused(sarah: Agent) -> None:
+    human = sarah.root / "core/human.md"
+    human.write_text("Name: Tim\nLikes tea.\n")
+    target = sarah.adopt()[-1].commit
+    human.write_text("Name: Tim\nLikes green tea.\n")
+    head = sarah.adopt()[-1].commit
+    with pytest.raises(SecretRefused, match="Nothing was written"):
+        sarah.undo(target, resolve=lambda path, text: f"Name: Tim\nKey {TOKEN}\n")
+    assert git(sarah, "rev-parse", "HEAD").strip() == head
+    assert human.read_text() == "Name: Tim\nLikes green tea.\n"

@@ -167,6 +167,9 @@ def _undo(
                     f"not hold it any more. {' '.join(work.told())}".strip()
                 )
             adopted = store.adopt([*files, *map(work.course.committed, files)])
+            change.refuses_secrets = False  # it is in the history: here it only comes back
+            for path, data in files.items():
+                store.name_secrets(path, data or b"", work.today[path])
             change.seen.update({path: work.today[path] for path in files})
             change.writes.update(files)
             change.modes.update(work.modes(files))
@@ -392,6 +395,7 @@ class _Undoing:
             raise StoreError(
                 f"Nothing was changed: a heading {marks[0].strip()} is still in the text of {path}."
             )
+        self.store.refuse_secrets(data_of(answer), data_of(text))  # what the person typed is new
         return data_of(answer)
 
     def _read(self, oid: str | None) -> bytes | None:
