@@ -11,6 +11,7 @@ from fsagent import Agent, call
 from fsagent.cli import cli
 from fsagent.cli.undo import show
 from fsagent.errors import SecretRefused, StoreError, UndoConflict
+from fsagent.history.undo import KeptError, NothingLeftError
 
 from conftest import git
 
@@ -133,6 +134,74 @@ def test_the_rename_itself_is_taken_back(sarah: Agent) -> None:
     rename(sarah, "core/human.md", "core/user.md")
     sarah.undo()
     assert sorted(sarah.blocks) == ["human", "persona"]
+
+
+@pytest.mark.parametrize("path", ["core/human.md", "archival/a.md"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_renamed_file_goes_back_with_what_was_edited_since(
+    sarah: Agent, path: str, again: bool
+) -> None:
+    head = b"---\nid: 01kxk2e9dgpy5psvnh\nlimit: 2000\n---\n\n"
+    put(sarah, path, head + b"Berth nine.\nIn Ghent.\n")
+    sarah.adopt()
+    (sarah.root / path).unlink()
+    name = path.replace("human", "b").replace("/a", "/b")
+    put(sarah, name, head + b"Berth nine.\nIn Antwerp.\n")
+    renamed = sarah.adopt()[-1].commit
+    put(sarah, name, head + b"Berth ten.\nIn Antwerp.\n")
+    sarah.adopt()
+    if again:
+        rename(sarah, name, name := name.replace("/b", "/c"))
+    done = sarah.undo(renamed)
+    assert sorted(done.paths) == sorted([path, name])
+    assert not (sarah.root / name).exists()
+    assert sarah.store.read(path) == head + b"Berth ten.\nIn Ghent.\n"
+    with pytest.raises(NothingLeftError):
+        sarah.undo(renamed)
+    sarah.undo()
+    assert not (sarah.root / path).exists()
+    assert sarah.store.read(name) == head + b"Berth ten.\nIn Antwerp.\n"
+
+
+def test_a_file_that_has_the_old_name_by_now_is_in_the_way(sarah: Agent) -> None:
+    rename(sarah, "core/human.md", "core/user.md")
+    renamed = sarah.log()[0].commit
+    sarah.blocks["user"] = "Name: Tim\nHas a dog."
+    moved = sarah.store.read("core/user.md")
+    put(sarah, "core/human.md", b"Another block.\n")
+    sarah.adopt()
+    with pytest.raises(UndoConflict, match=r"core/human.md; Tim") as error:
+        sarah.undo(renamed)
+    assert [one.path for one in error.value.clashes] == ["core/human.md"]
+    with pytest.raises(KeptError):
+        sarah.undo(renamed, side="ours")
+    assert sarah.store.read("core/user.md") == moved
+    sarah.undo(renamed, side="theirs")
+    assert sarah.store.read("core/human.md") == moved
+    assert "user" not in sarah.blocks
+
+
+def test_a_renamed_file_that_is_gone_by_now_stays_gone(sarah: Agent) -> None:
+    rename(sarah, "core/human.md", "core/user.md")
+    renamed = sarah.log()[0].commit
+    git(sarah, "rm", "-q", "core/user.md")
+    sarah.adopt()
+    with pytest.raises(NothingLeftError):
+        sarah.undo(renamed)
+
+
+def test_a_turn_that_edited_and_renamed_is_taken_back(sarah: Agent) -> None:
+    """A name that a file gets back in between is no way in a circle."""
+    sarah.blocks["human"] = "Name: Tim\nHas a dog."
+    edit = sarah.log()[0].commit
+    rename(sarah, "core/human.md", "core/user.md")
+    first = sarah.log()[0].commit
+    rename(sarah, "core/user.md", "core/human.md")
+    rename(sarah, "core/human.md", "core/me.md")
+    sarah.undo(first)
+    assert sorted(sarah.blocks) == ["human", "persona"]
+    sarah.undo(edit)
+    assert sarah.blocks["human"].text == "Name: Tim"
 
 
 def test_a_text_in_another_encoding_is_merged_and_keeps_its_bytes(sarah: Agent) -> None:

@@ -70,6 +70,11 @@ class Course:
             met.add(path := new)
         return path
 
+    def came(self, change: TreeChange, before: str, path: str) -> None:
+        """Know that the change itself gave a file its name, which is ``path`` today."""
+        if before not in self._names(path):  # it has got that one again
+            self._before[change.path] = before
+
     def committed(self, path: str) -> str:
         """The name by which the last commit knows a file."""
         while path in self._moving:
@@ -88,6 +93,8 @@ class Course:
         way = Way([self._read(steps[0].change.old)], [None])
         for step in steps:
             way.add(self._read(step.change.new), step.by, undo=bool(step.undoes))
+        if steps[0].by.commit == one.commit:  # which may have renamed it
+            way.texts[0] = before
         return way
 
     def brought(self, merge: Entry, path: str) -> Iterator[Entry]:

@@ -50,7 +50,7 @@ def followed(
         for path in ours[1].keys() & theirs[1].keys()
         if (old := ours[1][path][0]) and old.is_file
     }
-    mine, other = (_renamed(repo, base, commit, found, both) for commit, found in (ours, theirs))
+    mine, other = (renamed(repo, base, commit, found, both) for commit, found in (ours, theirs))
     found = [Paths(path, mine.get(path, path), other.get(path, path)) for path in sorted(both)]
     return [
         paths
@@ -65,10 +65,13 @@ def _there(entries: Entries, path: str) -> bool:
     return path in entries and entries[path][1] is not None
 
 
-def _renamed(
+def renamed(
     repo: Repo, base: str, commit: str, entries: Entries, paths: Collection[str]
 ) -> dict[str, str]:
-    """Those of ``paths`` that one side renamed, with their new names."""
+    """Those of ``paths`` that were renamed between two commits, with their new names.
+
+    ``entries`` is what differs between these; see ``sides.entries``.
+    """
     gone = {path: old for path in paths for old, new in [entries[path]] if old and not new}
     came = {path: new for path, (old, new) in entries.items() if new and not old and new.is_file}
     if not gone or not came:

@@ -20,10 +20,12 @@ from fsagent.history.join import decided
 from fsagent.history.lines import NOBODY, trace
 from fsagent.history.merge import Clash, Merged, take_back
 from fsagent.history.name import undone
+from fsagent.history.renames import renamed
 from fsagent.history.unfold import voiding
 from fsagent.past import Past
 from fsagent.records import Commit
-from fsagent.repo import TreeChange, walk
+from fsagent.repo import Repo, TreeChange, walk
+from fsagent.repo.sides import entries
 from fsagent.repo.walk import Entry
 from fsagent.store import Store
 from fsagent.turn import shortened, told_of
@@ -246,6 +248,8 @@ class _Undoing:
     """Whether there was a clash: one that nobody decides is raised."""
     again: dict[str, list[bytes | None]] = field(default_factory=dict)
     """What each step of a turn has made of a file so far."""
+    moves: dict[str, tuple[Entry, str]] = field(default_factory=dict)
+    """Files that the change renamed, by today's name: the commit, and where each goes back to."""
 
     def __post_init__(self) -> None:
         self.course = Course(self.store, self.target.commits[-1])
@@ -253,8 +257,13 @@ class _Undoing:
     def files(self, resolve: Resolve | None) -> dict[str, bytes | None]:
         """The files that change, with what they will hold (None: they go)."""
         for one in self.target.commits:
-            for change in files_of(one):
+            changes = {change.path: change for change in files_of(one)}
+            for old, new in _renamed(self.store.repo, one, changes).items():
+                self._take_name(one, changes.pop(old), changes.pop(new), resolve)
+            for change in changes.values():
                 self._take(one, change, resolve)
+        for path, (one, old) in self.moves.items():
+            self._move(one, path, old, resolve)
         if self.clashes:
             done = undone_by(self.store, self.target)
             if done:
@@ -297,12 +306,40 @@ class _Undoing:
                 found[path] = self.store.repo.files(before, [path])[path].mode
         return found
 
-    def _take(self, one: Entry, change: TreeChange, resolve: Resolve | None) -> None:
-        path = self.course.place(change)
+    def _take_name(
+        self, one: Entry, old: TreeChange, new: TreeChange, resolve: Resolve | None
+    ) -> None:
+        """Take back a rename: the file is one, and goes back with what it holds today."""
+        path = self.course.place(new)
+        self.course.came(new, old.path, path)
+        if self.store.now(path) is None:  # it was deleted since
+            return
+        self.moves[path] = one, old.path
+        self._take(one, replace(new, old=old.old), resolve)
+
+    def _move(self, one: Entry, path: str, old: str, resolve: Resolve | None) -> None:
+        """Give a file its old name back; another one that has it by now is a clash."""
+        data = self.result[path]
+        if path == old or data is None:
+            return
+        there = self._now(old)
+        if there is not None:
+            made = self._merge(one, old, (data, None, there), resolve)
+            if made == there:
+                return
+            data = made
+        self.result[old], self.result[path] = data, None
+
+    def _now(self, path: str) -> bytes | None:
+        """What a file holds so far."""
         if path not in self.today:
             self.today[path] = self.result[path] = self.store.now(path)
+        return self.result[path]
+
+    def _take(self, one: Entry, change: TreeChange, resolve: Resolve | None) -> None:
+        path = self.course.place(change)
+        today = self._now(path)
         before, after = self._read(change.old), self._read(change.new)
-        today = self.result[path]
         if today == after:
             made: bytes | None = before
         elif today == before:
@@ -432,6 +469,16 @@ class _Undoing:
         """What an undo took back, of a turn the last commit; None if it is no undo."""
         found = undone(self.store.repo, commit)[-1:] if commit else []
         return walk.commits(self.store.repo, found)[found[0]] if found else None
+
+
+def _renamed(repo: Repo, one: Entry, changes: Collection[str]) -> dict[str, str]:
+    """The files that a commit renamed, with their new names."""
+    if not one.parents or len(changes) < 2:
+        return {}
+    ends = one.parents[0], one.commit.commit
+    found = {path: pair for path, pair in entries(repo, *ends).items() if path in changes}
+    gone = {path for path, (old, new) in found.items() if old and old.is_file and not new}
+    return renamed(repo, *ends, found, gone)
 
 
 def _marked(merged: Merged, sides: list[Sides]) -> str:
