@@ -115,6 +115,52 @@ def test_the_id_says_which_note_it_is_whatever_stands_in_it(sides: Sides) -> Non
     ]
 
 
+def test_words_do_not_get_into_a_note_that_took_the_place_of_theirs(sides: Sides) -> None:
+    old, new = note("aaaaaa"), note("bbbbbb", "The new boat lies in Antwerp.\n")
+    files, clashes = sides.meet(
+        {"archival/boat.md": old},
+        {"archival/boat-2025.md": old, "archival/boat.md": new},
+        {"archival/boat.md": old + b"It leaks.\n"},
+    )
+    assert files == {"archival/boat-2025.md": old + b"It leaks.\n", "archival/boat.md": new}
+    assert clashes == []
+
+
+def test_words_get_into_their_note_where_two_notes_changed_their_names(sides: Sides) -> None:
+    one, two = note("aaaaaa"), note("bbbbbb", "The new boat lies in Antwerp.\n")
+    files, clashes = sides.meet(
+        {"archival/a.md": one, "archival/b.md": two},
+        {"archival/a.md": two, "archival/b.md": one},
+        {"archival/a.md": one + b"It leaks.\n"},
+    )
+    assert files == {"archival/a.md": two, "archival/b.md": one + b"It leaks.\n"}
+    assert clashes == []
+
+
+def test_where_each_side_put_a_note_in_its_place_both_stay(sides: Sides) -> None:
+    old, one, two = (note(name * 6, f"About {name}.\n") for name in "abc")
+    files, clashes = sides.meet(
+        {"archival/a.md": old},
+        {"archival/a.md": one, "archival/x.md": old},
+        {"archival/a.md": two, "archival/y.md": old},
+    )
+    assert sorted(files.values(), key=bytes) == [old, one, two]
+    assert files["archival/x.md"] == old
+    assert len(clashes) == 2
+
+
+def test_a_note_that_was_exchanged_for_another_one_stays_beside_it(sides: Sides) -> None:
+    old, new = note("aaaaaa"), note("bbbbbb", "The new boat lies in Antwerp.\n")
+    files, clashes = sides.meet(
+        {"archival/a.md": old},
+        {"archival/a.md": new},
+        {"archival/a.md": old + b"It leaks.\n"},
+    )
+    assert sorted(files.values(), key=bytes) == [old + b"It leaks.\n", new]
+    assert "archival/a.md" in files
+    assert ["both versions stay" in said for said in clashes] == [True]
+
+
 def test_a_block_is_followed_by_what_is_in_it(sides: Sides) -> None:
     block, new = "core/home.md", "core/house/all.md"
     files, told = sides.meet(

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 from fsagent.check.finding import Finding, shown
 from fsagent.errors import FsagentError, StoreError
 from fsagent.formats import counted
-from fsagent.history.drivers import ident, is_recall, merge_records
+from fsagent.history.drivers import ident, is_recall, merge_records, note_id
 from fsagent.history.join import Joined, Side, join
-from fsagent.history.renames import note_id
 from fsagent.repo import sides, walk
 from fsagent.repo.run import GitFailed
 

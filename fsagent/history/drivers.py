@@ -26,7 +26,7 @@ from pathlib import PurePosixPath
 
 from fsagent.config import parse_config
 from fsagent.errors import FsagentError
-from fsagent.formats import Page, counted, one_line, parse_page
+from fsagent.formats import Page, counted, one_line, parse_page, scalar
 from fsagent.history.keys import merge_keys
 from fsagent.history.merge import Clash, Merged, take_back
 from fsagent.history.sections import Folded, united, written
@@ -89,6 +89,8 @@ def merge_file(path: str, base: bytes | None, ours: Version, theirs: Version) ->
     texts = [_text(data) for data in (base or b"", one.data, two.data)]
     if texts[0] is None or texts[1] is None or texts[2] is None:
         return _both(path, one, two)
+    if len({note_id(path, side.data) for side in (one, two) if side.data} - {""}) > 1:
+        return _both(path, one, two)  # one side put another note in the place of this one
     old, first, second = texts[0], texts[1], texts[2]
     if path == "agent.yaml":
         return _config(old, first, second, (one, two), ours)
@@ -104,6 +106,16 @@ def merge_file(path: str, base: bytes | None, ours: Version, theirs: Version) ->
 def is_recall(path: str) -> bool:
     """Whether a file is one of records."""
     return path.startswith("recall/") and path.endswith(".jsonl")
+
+
+def is_note(path: str) -> bool:
+    """Whether a file is a note."""
+    return path.startswith("archival/") and path.endswith(".md")
+
+
+def note_id(path: str, data: bytes) -> str:
+    """The id in the front matter of a note; "" for any other file."""
+    return scalar(parse_page(data).meta.get("id")) if is_note(path) else ""
 
 
 def _text(data: bytes) -> str | None:

@@ -144,8 +144,8 @@ class _Joining:
         self.repo, self.ours, self.theirs = repo, ours, theirs
         self.base, self.known = base, known
         self.result = Joined()
-        mine = sides.entries(repo, base, ours.commit)
-        other = sides.entries(repo, base, theirs.commit)
+        self.mine = mine = sides.entries(repo, base, ours.commit)
+        self.other = other = sides.entries(repo, base, theirs.commit)
         moved = [
             paths
             for paths in followed(repo, base, (ours.commit, mine), (theirs.commit, other))
@@ -164,12 +164,16 @@ class _Joining:
             one, two = mine.get(paths.ours, (old, old))[1], other.get(paths.theirs, (old, old))[1]
             if one != two or paths.ours != paths.theirs:
                 self._merge(paths, old, one, two)
+        merged = {paths.merged for paths in wanted}
+        for paths in moved:
+            if paths in wanted and paths.base not in merged:
+                self._in_its_place(paths)
         self._once({path: new for path, (_, new) in mine.items() if is_recall(path)})
 
     def _merge(self, paths: Paths, old: Blob | None, one: Blob | None, two: Blob | None) -> None:
         """What becomes of one file that the two sides have otherwise."""
         path, before = paths.merged, self.known.get(paths.base, old)
-        held = one if path == paths.ours else None
+        held = self._held(path)
         if two == before and paths.ours == paths.theirs:
             return
         self._refuse_links(path, old, one, two)
@@ -185,6 +189,20 @@ class _Joining:
             self._both(paths, old, one, two)
         self._tell_names(paths, one, two)
 
+    def _in_its_place(self, paths: Paths) -> None:
+        """Let the note be there that a side put where this file was."""
+        path = paths.base
+        one = self.mine[path][1] if paths.ours != path else None
+        two = self.other[path][1] if paths.theirs != path else None
+        if one and two:
+            self._merge(Paths(path, path, path), None, one, two)
+        elif two:
+            self._put(path, self._held(path), two)
+
+    def _held(self, path: str) -> Blob | None:
+        """What ours has at a path that one of the sides has changed."""
+        return self.mine[path][1] if path in self.mine else self.other[path][0]
+
     def _refuse_links(self, path: str, *blobs: Blob | None) -> None:
         if any(blob and not blob.is_file for blob in blobs):
             raise StoreError(
@@ -195,7 +213,7 @@ class _Joining:
     def _both(self, paths: Paths, old: Blob | None, one: Blob | None, two: Blob | None) -> None:
         """A file that both sides changed."""
         path = paths.merged
-        held = one if path == paths.ours else None
+        held = self._held(path)
         contents = self.known.get(paths.base, old), one, two
         base, first, second = (_read(self.repo, content) for content in contents)
         blobs = {first: one, second: two}

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fsagent.history.changes import MEMORY
+from fsagent.history.drivers import note_id
 from fsagent.history.edits import likeness, text_of, words_of
-from fsagent.history.renames import note_id
 from fsagent.repo import sides, walk
 from fsagent.repo.walk import Entry
 from fsagent.store import Store

@@ -1,7 +1,8 @@
 """Files that one side of a merge renamed and the other one went on with: where each is on either.
 
 What has the same id in its front matter is the same note, whatever else became of it, and what has
-another one is another note. Of other files Git says which is which, by what is in them.
+another one is another note, also where it took the place of the first. Of other files Git says
+which is which, by what is in them.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fsagent.formats import parse_page, scalar
-from fsagent.history.drivers import is_recall
+from fsagent.history.drivers import is_note, is_recall, note_id
 from fsagent.repo import sides, walk
 
 if TYPE_CHECKING:
@@ -73,16 +73,19 @@ def renamed(
     ``entries`` is what differs between these; see ``sides.entries``.
     """
     gone = {path: old for path in paths for old, new in [entries[path]] if old and not new}
-    came = {path: new for path, (old, new) in entries.items() if new and not old and new.is_file}
-    if not gone or not came:
-        return {}
-    ids = _ids(repo, gone)
+    ids = _ids(repo, {path: old for path in paths if (old := entries[path][0])})
+    now = _ids(repo, {path: new for path in ids if (new := entries[path][1]) and new.is_file})
+    ids = {path: one for path, one in ids.items() if path in gone or now.get(path, one) != one}
+    came = {path: new for path, (old, new) in entries.items() if new and new.is_file}
     notes = _ids(repo, came, set(ids.values())) if ids else {}
     found = {}
     for path, ident in ids.items():
         names = [name for name, other in notes.items() if other == ident]
         if len(names) == 1:
             found[path] = names[0]
+    came = {path: new for path, new in came.items() if not entries[path][0]}
+    if not gone or not came:
+        return found
     alike = {
         path: name
         for path, name in sides.renames(repo, base, commit).items()
@@ -99,7 +102,7 @@ def renamed(
 def _ids(repo: Repo, files: Mapping[str, Blob], wanted: Iterable[str] = ()) -> dict[str, str]:
     """The ids of those of the files that are notes and have one; with ``wanted``, only of files in
     which one of these stands."""
-    pages = [path for path in files if _is_note(path)]
+    pages = [path for path in files if is_note(path)]
     words = [ident.encode() for ident in wanted]
     found = {}
     for path, data in zip(pages, walk.blobs(repo, [files[p].oid for p in pages]), strict=True):
@@ -108,12 +111,3 @@ def _ids(repo: Repo, files: Mapping[str, Blob], wanted: Iterable[str] = ()) -> d
             if ident:
                 found[path] = ident
     return found
-
-
-def note_id(path: str, data: bytes) -> str:
-    """The id in the front matter of a note; "" for any other file."""
-    return scalar(parse_page(data).meta.get("id")) if _is_note(path) else ""
-
-
-def _is_note(path: str) -> bool:
-    return path.startswith("archival/") and path.endswith(".md")
