@@ -384,7 +384,9 @@ class Agent(Searching):
         from fsagent.history.name import commit_of
         from fsagent.past import Past
 
+        known = len(self.store.warnings)
         store = Past(self.store, commit_of(self.store, when))
+        store.warnings += self.store.warnings[known:]
         past = Agent(store, self._client, self._tools, self.environment, self._model)
         past._lent = self._client
         return past

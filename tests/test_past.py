@@ -6,12 +6,14 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fsagent import Agent, call
 from fsagent.errors import StoreError
 
-from conftest import git, script
+from conftest import FixedClock, git, script
 from test_cli import Shell, plain, shell, tool
 
 __all__ = ["shell"]
@@ -48,6 +50,47 @@ def test_memory_and_recall_are_those_of_then(moved: Agent) -> None:
     assert list(first.store.newest()) == []
     assert first.store.system() == moved.store.system() != ""
     assert moved.blocks["human"].text == "Name: Tim\nLives in Utrecht."
+
+
+def test_a_day_stays_as_it_was_here_when_another_place_is_taken_in(
+    make: Callable[..., Agent], tmp_path: Path
+) -> None:
+    """Two machines learn by turns for a week, and meet then: no day is that of the other one."""
+    one = make()
+    git(tmp_path, "init", "-q", "--bare", "place.git")
+    one.sync(str(tmp_path / "place.git"))
+    two = Agent.clone(str(tmp_path / "place.git"), tmp_path / "two")
+    start = datetime.now(UTC).replace(hour=12)  # when git cloned it is not ours to say
+    clock = FixedClock()
+    one.store.clock = two.store.clock = clock
+    for day, (agent, line) in enumerate(
+        [(one, "Likes tea."), (two, "Has a dog."), (one, "Owns a boat."), (two, "Has a cat.")], 1
+    ):
+        clock.time = start + timedelta(days=day)
+        agent.blocks["human"] = f"{agent.blocks['human'].text}\n{line}"
+    days = [str((start + timedelta(days=day)).date()) for day in range(1, 5)]
+
+    def seen(agent: Agent) -> list[str]:
+        return [agent.at(day).blocks["human"].text for day in days]
+
+    before = seen(one), seen(two)
+    clock.time = start + timedelta(days=6)
+    one.sync()
+    two.sync()
+    one.sync()
+    assert (seen(one), seen(two)) == before
+    assert "cat" in one.blocks["human"].text
+    assert "boat" in two.blocks["human"].text
+    past = Agent.open(one.root).at(days[2])
+    (warning,) = past.store.warnings
+    dog = git(two, "log", "-n1", "--format=%H", "-SHas a dog.", "--first-parent", "--", "core")
+    assert f"had is {dog[:7]}." in warning
+    assert f"here is {(past.store.rev or '')[:7]};" in warning
+    assert f"On {days[2]} this memory was in two places" in warning
+    # from before its own beginning, a clone shows one side, and never both by turns
+    shutil.rmtree(two.root / ".git/logs")
+    assert "tea" not in "".join(seen(two))
+    two.close()
 
 
 def test_the_context_is_what_the_model_was_sent(moved: Agent) -> None:

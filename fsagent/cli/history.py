@@ -154,6 +154,8 @@ def diff(directory: Path, revisions: str, json_: bool) -> None:
         _diff_agents(agent, Agent.open(revisions), json_)
         return
     pair = pair_of(agent.store, revisions)
+    for told in agent.store.warnings:
+        warn(told)
     text = agent.store.repo.diff(*pair, colour=not json_)
     if json_:
         print_json({"revisions": pair, "patch": text})

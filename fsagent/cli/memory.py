@@ -73,6 +73,8 @@ def show(directory: Path, what: str | None, at: str | None, json_: bool) -> None
     label = what.removeprefix("core/").removesuffix(".md")
     if label in blocks:
         print_json(_block_json(agent, label)) if json_ else click.echo(blocks[label].text)
+        for text in agent.store.warnings:
+            warn(text)
         return
     if what in ("system", "system.md"):
         text = agent.store.system()

@@ -30,7 +30,7 @@ def commits_of(store: Store, text: str) -> list[str]:
     Args:
         store: The agent's files.
         text: A revision (``HEAD~3``, ``main``, ``3f8be31``), the id of a change or a turn, or a
-            date: then the last commit up to its end.
+            date: then what was here at its end, and the store warns of what was elsewhere.
 
     Raises:
         StoreError: there is no such commit.
@@ -47,7 +47,13 @@ def commits_of(store: Store, text: str) -> list[str]:
         when = day(text, store.config.zone, end=True)
         made = walk.before(store.repo, when, rev)
         if made:
-            return [made]
+            here, there = made
+            if there:
+                store.warn(
+                    f"On {text.strip()} this memory was in two places, which met later: here is "
+                    f"{here[:7]}; what the other place had is {there[:7]}."
+                )
+            return [here]
         raise StoreError(f"{store.config.name} was not there yet on {text.strip()}.")
     made_so = named(store.repo, text, rev)
     if made_so:

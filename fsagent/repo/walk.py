@@ -381,11 +381,41 @@ def whole_again(repo: Repo) -> str:
     return f"git -C {repo.root} fetch --unshallow"
 
 
-def before(repo: Repo, when: datetime, rev: str = "HEAD") -> str | None:
-    """The newest commit up to ``rev`` that was made at that moment or earlier, or None."""
-    stamp = f"--before={int(when.timestamp())}"
-    out = repo._git("rev-list", "-n1", stamp, "--end-of-options", rev, "--")
-    return out.decode().strip() or None
+def before(repo: Repo, when: datetime, rev: str = "HEAD") -> tuple[str, str | None] | None:
+    """The commit up to ``rev`` that this repository had at that moment, or None if none was made.
+
+    From before its reflog it is the newest one by first parents. Where another one was made
+    elsewhere until then, and came here later, the newest of these is beside it.
+    """
+
+    def newest(*of: str) -> str | None:
+        stamp = f"--before={int(when.timestamp())}"
+        out = repo._git("rev-list", "-n1", stamp, *of, "--")
+        return out.decode().strip() or None
+
+    found = newest(rev)
+    if found is None:
+        return None
+    here, since = _had(repo, when)
+    if not here or not repo.descends(here, rev):
+        since = since if since and repo.descends(since, rev) else rev
+        here = newest("--first-parent", since) or found
+    return here, newest(rev, f"^{here}")
+
+
+def _had(repo: Repo, when: datetime) -> tuple[str | None, str | None]:
+    """The commit that HEAD was at some moment, if the reflog tells; and the first one that it knows
+    of."""
+    commit = None
+    try:
+        out = repo._git("log", "-g", "--date=unix", "--format=%H %gd", "HEAD", "--")
+    except GitFailed:
+        return None, None
+    for line in out.decode().splitlines():
+        commit, _, at = line.partition(" HEAD@{")
+        if at[:-1].isdecimal() and int(at[:-1]) <= when.timestamp():
+            return commit, None
+    return None, commit
 
 
 def line_of(repo: Repo, rev: str = "HEAD", beyond: str | None = None) -> list[str]:
