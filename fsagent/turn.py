@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fsagent import fold
+from fsagent import clashes, fold
 from fsagent.change import Adopted, Change
 from fsagent.clock import stamp
 from fsagent.context import Context, Files, assemble, sound_id
@@ -135,6 +135,8 @@ class TurnRun:
             self._record("event", others)
         for adopted in edits:
             self._tell(adopted)
+        for clash in clashes.told(self.store):
+            self._record("event", clash)
         self.message = self._record("user", self.text, flush=True)
         try:
             if self.masked:

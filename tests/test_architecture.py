@@ -18,7 +18,7 @@ RANK = {
     "errors": 0, "marks": 0, "records": 0, "secret": 1, "clock": 0, "environment": 0, "layout": 1, "locks": 1,
     "watch": 0, "formats": 1, "config": 2, "allow": 3, "llm": 3, "tokens": 4,
     "order": 4, "repo": 4, "change": 4, "reader": 5, "index": 5, "store": 6, "spending": 7,
-    "past": 7, "searching": 7, "view": 7, "tools": 7, "memory": 7, "starter": 8, "context": 8,
+    "past": 7, "clashes": 7, "searching": 7, "view": 7, "tools": 7, "memory": 7, "starter": 8, "context": 8,
     "fold": 9, "turn": 10, "history": 11, "imports": 11, "agent": 12, "bench": 13, "check": 13,
     "cli": 14, "__init__": 15, "__main__": 15,
 }  # fmt: skip

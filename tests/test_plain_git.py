@@ -15,7 +15,7 @@ from fsagent.cli import cli
 from fsagent.history.join import Side, join
 from fsagent.repo.settings import DRIVERS
 
-from conftest import git
+from conftest import git, script
 from test_fold import Talk, everything
 
 Make = Callable[..., Agent]
@@ -69,6 +69,43 @@ def test_recall_by_its_records_and_memory_by_its_lines(make: Make, on_path: Path
     )
     assert git(agent, "status", "--porcelain") == ""
     assert agent.store.warnings == []
+
+
+def test_the_agent_is_told_once_of_what_git_left_to_settle(make: Make, on_path: Path) -> None:
+    agent = parted(make)
+    git(agent, "merge", "--no-edit", "other")
+    script(agent, "I see.", "Well.")
+    agent.chat("Hello.")
+    agent.chat("And now?")
+    events = [r for r in agent.store.newest() if r.role == "event"]
+    assert [one.content.splitlines()[0] for one in events] == [
+        "A merge with Git brought two versions of your memory together. Both had changed the same; "
+        "it is for you to settle: core/human.md"
+    ]
+    assert not (agent.root / ".git/fsagent/clashes").exists()
+
+
+@pytest.mark.parametrize("way", ["given up", "settled"])
+def test_what_is_settled_already_is_not_told(make: Make, on_path: Path, way: str) -> None:
+    agent = parted(make)
+    git(agent, "merge", "--no-edit", "other")
+    assert (agent.root / ".git/fsagent/clashes").read_text() == '"core/human.md"\n'
+    if way == "settled":
+        agent.blocks["human"] = "Name: Tim\nCity: Ghent"
+    else:
+        git(agent, "reset", "-q", "--hard", "HEAD~1")
+    script(agent, "Hm.")
+    agent.chat("Hello.")
+    assert not [r for r in agent.store.newest() if r.role == "event"]
+
+
+def test_in_a_rebase_each_side_has_its_own_name(make: Make, on_path: Path) -> None:
+    agent = parted(make)
+    git(agent, "rebase", "-q", "other")
+    assert agent.blocks["human"].text == (
+        "Name: Tim\n## In conflict: from laptop\nCity: Ghent\n"
+        "## In conflict: from the other side\nCity: Paris\n## End of conflict"
+    )
 
 
 def test_git_revert_of_a_fold_takes_back_the_summary_alone(make: Make, on_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fsagent.check.finding import Finding, shown
 from fsagent.check.untaken import MERGES
+from fsagent.clashes import HEADING
 from fsagent.errors import FsagentError
 from fsagent.formats import counted
 from fsagent.history.drivers import (
@@ -21,7 +22,6 @@ from fsagent.history.drivers import (
     Version,
     merge_file,
 )
-from fsagent.history.sections import HEADING
 from fsagent.history.sync import add_events
 from fsagent.repo import sides
 from fsagent.repo.run import GitFailed

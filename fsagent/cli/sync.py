@@ -114,15 +114,26 @@ def merge_file(base: Path, ours: Path, theirs: Path, path: str) -> None:
 
     What comes out is written to OURS. With the exit status 1 it is left to git and to the person.
     """
+    from fsagent.clashes import HEADING, note
     from fsagent.environment import Environment, merged_branch
+    from fsagent.errors import FsagentError
     from fsagent.history.drivers import Version
     from fsagent.history.drivers import merge_file as merged
+    from fsagent.repo import Repo
 
-    one = Version(ours.read_bytes(), Environment.read().machine)
-    two = Version(theirs.read_bytes(), merged_branch() or "the other side")
+    try:
+        repo: Repo | None = Repo(Path.cwd())  # git calls its drivers at the top of the work tree
+    except FsagentError:
+        repo = None
+    names = Environment.read().machine, merged_branch() or "the other side"
+    if repo and repo.under_way() == "rebase":  # there ours is what the person's work is put onto
+        names = names[::-1]
+    one, two = Version(ours.read_bytes(), names[0]), Version(theirs.read_bytes(), names[1])
     outcome = merged(path, base.read_bytes(), one, two)
     for said in outcome.clashes:
         click.echo(f"{path}: {said}", err=True)
     if outcome.beside or (outcome.clashes and path == "agent.yaml"):
         sys.exit(1)
     ours.write_bytes(outcome.data or b"")
+    if repo and outcome.clashes and HEADING.encode() in (outcome.data or b""):
+        note(repo.git_dir, path)

@@ -20,8 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-HEADING, END = "## In conflict: from ", "## End of conflict"
-"""What stands above each of the versions of the same words, and below the last."""
+from fsagent.clashes import END, HEADING
 
 _PARTS = re.compile(rf"^{HEADING}([^\n]*)\n", re.MULTILINE)
 _LINE = re.compile(r"conflict_[0-9a-f]{32}")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from fsagent import allow
 from fsagent.change import Change, Joining
+from fsagent.clashes import SETTLE
 from fsagent.config import parse_config
 from fsagent.errors import AgentError, ConfigError, StoreError
 from fsagent.formats import clean, load_yaml, one_line
@@ -47,12 +48,14 @@ _TRIES = 10
 _LINES, _CLASHES = 200, 20
 """How many changed lines, and how many clashes, the agent is told at most."""
 
-_EVENT = """\
+_EVENT = (
+    """\
 {person} brought the memory of {ours} and of {theirs} together. Both had changed the same; it is \
 for you to settle:
 {clashes}
-Where two versions stand under headings (In conflict: from …), keep what is right and delete the \
-headings, that at the end too."""
+"""
+    + SETTLE
+)
 
 
 @dataclass(frozen=True)
