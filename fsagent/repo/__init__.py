@@ -237,6 +237,10 @@ class Repo:
             return None
         return out.decode().strip()
 
+    def head_at(self, when: float) -> tuple[str | None, str | None]:
+        """See ``Heads.at``."""
+        return self._pipeline.heads.at(when)
+
     def branch(self) -> str | None:
         """The branch that HEAD is on, or None when it is detached."""
         try:

@@ -14,6 +14,8 @@ from fsagent.layout import read_plain
 from fsagent.repo import disk
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_MOVE = re.compile(rb"[0-9a-f]{40,64} ([0-9a-f]{40,64}) [^\t]*> (\d{1,12}) [+-]\d{4}(?:\t|$)")
+"""A line of a reflog: from where, to where, who, when, and why."""
 NOTHING = "0" * 40
 
 
@@ -97,6 +99,22 @@ class Heads:
         except OSError:
             return False
         return f"\n{commit} ".encode() in b"\n" + log
+
+    def at(self, when: float) -> tuple[str | None, str | None]:
+        """The commit that HEAD was at some moment (in seconds since 1970), as its reflog says, and
+        None; or None, and the first commit that the reflog knows of, if any."""
+        try:
+            log = read_plain(f"{self.git_dir}/logs/HEAD")
+        except OSError:
+            return None, None
+        commit = None
+        for line in reversed(log.splitlines()):
+            move = _MOVE.match(line)
+            if move:
+                commit = move[1].decode()
+                if int(move[2]) <= when:
+                    return commit, None
+        return None, commit
 
     def note(self, ref: str | None, old: str | None, new: str, line: str) -> None:
         """Write the move into the reflogs, where the repository keeps any."""

@@ -396,26 +396,11 @@ def before(repo: Repo, when: datetime, rev: str = "HEAD") -> tuple[str, str | No
     found = newest(rev)
     if found is None:
         return None
-    here, since = _had(repo, when)
+    here, since = repo.head_at(when.timestamp())
     if not here or not repo.descends(here, rev):
         since = since if since and repo.descends(since, rev) else rev
         here = newest("--first-parent", since) or found
     return here, newest(rev, f"^{here}")
-
-
-def _had(repo: Repo, when: datetime) -> tuple[str | None, str | None]:
-    """The commit that HEAD was at some moment, if the reflog tells; and the first one that it knows
-    of."""
-    commit = None
-    try:
-        out = repo._git("log", "-g", "--date=unix", "--format=%H %gd", "HEAD", "--")
-    except GitFailed:
-        return None, None
-    for line in out.decode().splitlines():
-        commit, _, at = line.partition(" HEAD@{")
-        if at[:-1].isdecimal() and int(at[:-1]) <= when.timestamp():
-            return commit, None
-    return None, commit
 
 
 def line_of(repo: Repo, rev: str = "HEAD", beyond: str | None = None) -> list[str]:
