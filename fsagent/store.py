@@ -382,16 +382,13 @@ class Store(Reader):
             for path, state in states.items()
             if state.staged not in (None, state.head, state.work, held.get(path))
         }
-        gone: dict[str, Put] = {}
         if staged:
-            # What is gone goes with them: a file that was renamed as well is never there twice.
-            gone = {p: s.put() for p, s in states.items() if s.work is None and p not in staged}
-            puts = gone | {path: Put("staged", blob) for path, blob in staged.items()}
+            puts = {path: Put("staged", blob) for path, blob in staged.items()}
             made.append(self._hand_edit(puts, " (as staged)", {p: states[p].head for p in puts}))
         now = {
             path: state.put()
             for path, state in states.items()
-            if path not in gone and state.work != staged.get(path, state.head)
+            if state.work != staged.get(path, state.head)
         }
         if now:
             seen = {path: staged.get(path, states[path].head) for path in now}
@@ -403,7 +400,7 @@ class Store(Reader):
     ) -> Adopted:
         names = sorted(puts)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        subject = f"hand edit: {one_line(names[0], 50 - len(how))}{more}{how}"
+        subject = f"hand edit: {one_line(names[0], 50)}{more}{how}"
         change, person = self.clock.id(), self.repo.person()
         body = "\n".join(one_line(name, 200) for name in names[:50]) if more else ""
         message = format_message(subject, {"Change": change}, body)

@@ -122,32 +122,6 @@ def test_deleted_and_renamed_files(make: Make) -> None:
     assert git(agent, "status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("staged", ["all", "the new name"])
-def test_a_file_that_was_renamed_and_then_edited_is_one_file_in_each_commit(
-    make: Make, staged: str
-) -> None:
-    """So it stays known who wrote its lines."""
-    agent = make(call("archival_memory_insert", content="The boat.\nBerth nine."), "ok", "ok")
-    agent.chat("The boat has berth nine.")
-    (note,) = agent.notes
-    wrote = agent.log()[1].commit
-    (agent.root / note.path).rename(agent.root / "archival/boat.md")
-    git(agent, "add", "-A" if staged == "all" else "archival/boat.md")
-    text = (agent.root / "archival/boat.md").read_text()
-    write(agent, "archival/boat.md", text.replace("nine", "ten"))
-    agent.chat("hi")
-    assert subjects(agent)[1] == "hand edit: archival/boat.md"
-    assert subjects(agent)[2].endswith("… and 1 more (as staged)")
-    for rev in ("HEAD", "HEAD~1", "HEAD~2", "HEAD~3"):
-        files = git(agent, "ls-tree", "-r", "--name-only", rev, "archival").split()
-        assert files == [note.path if rev == "HEAD~3" else "archival/boat.md"]
-    assert git(agent, "status", "--porcelain") == ""
-    [boat] = agent.why("The boat.")
-    assert boat.commit
-    assert boat.commit.commit == wrote
-    assert boat.message
-
-
 def test_staged_new_then_deleted(make: Make) -> None:
     agent = make("ok")
     write(agent, "core/a.md", "A\n")
