@@ -34,6 +34,9 @@ from fsagent.secret import masked
 TURN_PATIENCE = 30.0
 """Seconds that a turn waits for another one to end."""
 
+AS_STAGED = " (as staged)"
+"""What the subject ends with that commits a version which was staged and then edited on."""
+
 _TRIES = 20
 """How often a commit is begun again because a person commits the same file."""
 
@@ -384,7 +387,7 @@ class Store(Reader):
         }
         if staged:
             puts = {path: Put("staged", blob) for path, blob in staged.items()}
-            made.append(self._hand_edit(puts, " (as staged)", {p: states[p].head for p in puts}))
+            made.append(self._hand_edit(puts, AS_STAGED, {p: states[p].head for p in puts}))
         now = {
             path: state.put()
             for path, state in states.items()
@@ -400,7 +403,7 @@ class Store(Reader):
     ) -> Adopted:
         names = sorted(puts)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        subject = f"hand edit: {one_line(names[0], 50)}{more}{how}"
+        subject = f"hand edit: {one_line(names[0], 50 - len(how))}{more}{how}"
         change, person = self.clock.id(), self.repo.person()
         body = "\n".join(one_line(name, 200) for name in names[:50]) if more else ""
         message = format_message(subject, {"Change": change}, body)

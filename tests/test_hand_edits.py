@@ -40,6 +40,28 @@ def test_an_edit_between_two_turns_is_seen_and_is_the_persons(make: Make) -> Non
     assert "+Cat: Ada" in sent[-1]["content"]
 
 
+@pytest.mark.parametrize("staged", ["all", "the new name"])
+def test_a_note_that_was_renamed_and_then_edited_keeps_its_authors(make: Make, staged: str) -> None:
+    agent = make(call("archival_memory_insert", content="The boat.\nBerth nine."), "ok", "ok")
+    agent.chat("The boat has berth nine.")
+    (note,) = agent.notes
+    wrote = agent.log()[1].commit
+    (agent.root / note.path).rename(agent.root / "archival/boat.md")
+    git(agent, "add", "-A" if staged == "all" else "archival/boat.md")
+    text = (agent.root / "archival/boat.md").read_text()
+    write(agent, "archival/boat.md", text.replace("nine", "ten"))
+    agent.chat("hi")
+    assert subjects(agent)[2] == "hand edit: archival/boat.md (as staged)"
+    assert git(agent, "status", "--porcelain") == ""
+    [boat] = agent.why("The boat.")
+    assert boat.commit
+    assert boat.commit.commit == wrote
+    assert boat.message
+    [berth] = agent.why("Berth ten.")
+    assert berth.commit
+    assert berth.commit.tool is None
+
+
 def test_only_the_agents_own_kinds_of_file_are_taken(make: Make) -> None:
     agent = make("ok")
     for path in (

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fsagent.history.drivers import note_id
 from fsagent.history.name import undone
 from fsagent.layout import is_agents
-from fsagent.repo import Repo, walk
+from fsagent.repo import Repo, TreeChange, walk
 from fsagent.repo.walk import Entry, Version
+from fsagent.store import AS_STAGED
 
 TRAIL = 20
 """Earlier wordings of a line that are looked for."""
@@ -181,6 +184,8 @@ class _Tracer:
         for number, parent in enumerate(entry.parents[1:], 2):
             changes = self.repo.changes(parent, commit)
             found += [(f"{commit}^{number}", change, False) for change in changes if not change.new]
+        if entry.commit.subject.endswith(AS_STAGED):
+            found += [(f"{commit}^", change, False) for change in self._still_there(path, entry)]
         for one in walk.entries(self.repo, undone(self.repo, entry.commit)).values():
             changes = [change for change in one.changes if change.path == path]
             found = [(f"{one.commit.commit}^", change, True) for change in changes] + found
@@ -196,6 +201,18 @@ class _Tracer:
                 gone = Counter({t: n for t, n in gone.items() if any(map(str.isalnum, t))})
             sources.append(((rev, change.path, here), old, gone))
         return sources
+
+    def _still_there(self, path: str, entry: Entry) -> Iterator[TreeChange]:
+        """The other name of a note that a person renamed: it goes only with the next commit where
+        the new one was staged and then edited on."""
+        new = next((one.new for one in entry.changes if one.path == path and not one.old), None)
+        ident = note_id(path, self.repo.read(new)) if new else ""
+        if ident:
+            parent = entry.parents[0]
+            pattern = f"^id:.*{re.sub('[^0-9A-Za-z]', '.', ident)}"
+            names = walk.holding(self.repo, parent, pattern, ["archival"])
+            for name, blob in self.repo.files(parent, names).items() if names else ():
+                yield TreeChange(name, blob.oid, None)
 
     def _split(self, blobs: Collection[str]) -> dict[str, list[str]]:
         """The lines of these blobs, all read by one process."""

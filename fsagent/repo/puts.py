@@ -39,7 +39,8 @@ class Put:
     ``how``: "write" puts the blob into the work tree, where ``was`` stands now (``data`` are its
     bytes; without them it is in the repository already); "take" commits what stands there (``stat``
     is the file's state when it was read, ``was`` what was staged); "staged" leaves both the work
-    tree and the index alone. ``made`` is the blob, where it may be new to the repository.
+    tree and the index alone, and stands in a commit only with its like. ``made`` is the blob,
+    where it may be new to the repository.
     """
 
     how: Literal["write", "take", "staged"]
